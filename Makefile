@@ -1,0 +1,55 @@
+# `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed-from-lock
+# One thread a worker: two test workers share two cores, and thread counts change float sums.
+TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check format compile lock setup clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## set up, then run the whole DAG on the built-in sample
+	@$(BIN)/python -m pipeline run
+
+test: setup ## set up, then run every test (about 10 minutes on 2 cores)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-slow: setup ## the studies that take minutes each
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+
+check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pipeline compile --check
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+compile: setup ## compile pipeline/dag.py to pipeline.yaml
+	$(BIN)/python -m pipeline compile
+
+lock: setup ## pin every package anew from pyproject.toml
+	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --output-file requirements.lock pyproject.toml
+	sed -i 's/+cpu$$//' requirements.lock
+
+setup: $(READY) ## create .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  f"make: $(PYTHON) is Python {v[0]}.{v[1]}, 3.11 or newer is needed; try make PYTHON=python3.11")'
+	@echo "setting up .venv from requirements.lock (2.4 GB, a few minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean: ## remove .venv, var and caches
+	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

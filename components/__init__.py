@@ -1,0 +1,1 @@
+"""The steps of the pipeline, one folder each: ports for KFP, the work, and why it exists."""

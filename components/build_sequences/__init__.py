@@ -1,0 +1,1 @@
+"""The step that turns the log into time-ordered sequences."""

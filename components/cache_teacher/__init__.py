@@ -1,0 +1,1 @@
+"""What the teacher knows about every training position, kept."""

@@ -1,0 +1,1 @@
+"""Decide whether this run has a reason to train."""

@@ -1,0 +1,44 @@
+"""Load the facts, decide."""
+
+from pathlib import Path
+from typing import Any
+
+from components.runtime import step
+from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.config import DecideRetraining
+from slmrec.data.sequences import load_sequences
+from slmrec.drift.retraining import decide, newer_than
+from slmrec.progress import Progress
+from slmrec.registry import Registry
+
+KIND = "decision"
+
+
+@step("decide_retraining", outputs=("decision",))
+def run(
+    progress: Progress,
+    sequences: str,
+    verdict: str,
+    registry: str,
+    code_digest: str,
+    force: bool,
+    config: str,
+    decision: str,
+) -> dict[str, Any]:
+    """Publish `retrain` and `reason`; `registry` and `code_digest` may be empty."""
+    settings = DecideRetraining.from_json(config)
+    data = load_sequences(sequences)
+    production = Registry(registry).production() if registry else None
+    new = newer_than(data, production.data.last) if production else data.interactions
+    made = decide(verdict, production, new, code_digest, force, settings)
+    answer = {"retrain": made.retrain, "reason": made.reason, "new_interactions": new}
+    assert data.artifact is not None
+    with publish(
+        Path(decision), KIND, config=config, inputs={"sequences": data.artifact}
+    ) as staging:
+        write_json(staging / "decision.json", {**answer, "drift_verdict": verdict})
+    return {
+        "digest": open_artifact(decision, KIND).digest,
+        "headline": f"{'train' if made.retrain else 'do not train'}: {made.reason}",
+        **answer,
+    }

@@ -1,0 +1,1 @@
+"""A student that learns from the cache alone."""

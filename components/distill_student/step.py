@@ -1,0 +1,43 @@
+"""Load sequences, teacher weights and cache, train the student, save it."""
+
+from typing import Any
+
+from components.runtime import step
+from slmrec.artifacts import open_artifact
+from slmrec.config import DistillStudent
+from slmrec.data.sequences import load_sequences
+from slmrec.models.checkpoint import load_decoder
+from slmrec.progress import Progress
+from slmrec.teacher_cache import TeacherCache
+from slmrec.training.distill import distill
+from slmrec.training.record import save_trained, training_metadata
+
+
+@step("distill_student", outputs=("student",))
+def run(
+    progress: Progress,
+    sequences: str,
+    teacher: str,
+    caches: list[str],
+    config: str,
+    student: str,
+) -> dict[str, Any]:
+    """Distil a student from the cache shards at some paths and publish it at another."""
+    settings = DistillStudent.from_json(config)
+    data = load_sequences(sequences)
+    stored = open_artifact(teacher, "teacher")
+    cache = TeacherCache(caches, data)
+    distilled = distill(load_decoder(stored), data, cache, settings, progress)
+    shards = {f"cache-{number}": shard for number, shard in enumerate(cache.artifacts)}
+    assert data.artifact is not None
+    saved = save_trained(
+        student,
+        "student",
+        distilled.student,
+        distilled.training,
+        config=config,
+        inputs={"sequences": data.artifact, "teacher": stored, **shards},
+        report=distilled.distance,
+    )
+    metadata = training_metadata(saved, distilled.training, distilled.speed)
+    return {**metadata, "certified_share": distilled.distance["certified_share"]}

@@ -1,0 +1,1 @@
+"""The step that compares every model on the same users."""

@@ -1,0 +1,102 @@
+"""Compare every model on the same users."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.runtime import step
+from slmrec.artifacts import Artifact, open_artifact, write_json
+from slmrec.config import EvaluateModels
+from slmrec.data.sequences import load_sequences
+from slmrec.errors import ArtifactError
+from slmrec.evaluation.evaluate import (
+    BASELINE,
+    SASREC,
+    SERVABLE,
+    STUDENT,
+    TEACHER,
+    Contender,
+    evaluate,
+    headline,
+)
+from slmrec.evaluation.results import save_evaluation, save_timings
+from slmrec.evaluation.speed import measure_speed, request_histories
+from slmrec.models.baselines import Popularity, Transitions
+from slmrec.models.loading import load_scorer
+from slmrec.progress import Progress
+
+
+@step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page"))
+def run(
+    progress: Progress,
+    sequences: str,
+    items_model: str,
+    teacher: str,
+    student: str,
+    variants: list[str],
+    config: str,
+    evaluation: str,
+    timings: str,
+    metrics: str,
+    page: str,
+) -> dict[str, Any]:
+    """Write the artifacts `evaluation` and `timings`, the headline figures and the page."""
+    settings = EvaluateModels.from_json(config)
+    histories = load_sequences(sequences)
+    assert histories.artifact is not None
+    models = {
+        SASREC: open_artifact(items_model, SASREC),
+        TEACHER: open_artifact(teacher, TEACHER),
+        STUDENT: open_artifact(student, STUDENT),
+    }
+    compressed = [open_artifact(path, SERVABLE) for path in variants]
+    compressed.sort(key=lambda artifact: str(artifact.properties["name"]))
+    for artifact in (*models.values(), *compressed):
+        _require_same_sequences(artifact, histories.artifact)
+
+    contenders = [
+        Contender("popularity", BASELINE, Popularity.fit(histories)),
+        Contender("transitions", BASELINE, Transitions.fit(histories)),
+        *(Contender(kind, kind, load_scorer(model.path)) for kind, model in models.items()),
+        *(
+            Contender(str(variant.properties["name"]), SERVABLE, load_scorer(variant.path))
+            for variant in compressed
+        ),
+    ]
+    found = evaluate(contenders, histories, settings, progress)
+    measured = measure_speed(
+        {contender.name: contender.scorer for contender in contenders},
+        request_histories(histories, settings),
+        settings,
+        progress,
+    )
+
+    inputs = {"sequences": histories.artifact, **models} | {
+        f"variant:{variant.properties['name']}": variant for variant in compressed
+    }
+    saved = save_evaluation(Path(evaluation), found, settings, inputs)
+    save_timings(Path(timings), found, measured, settings, {"evaluation": saved})
+    candidate = found.model(found.results["candidate"])
+    figures = {name: metric["value"] for name, metric in candidate["metrics"].items()}
+    for path in (metrics, page):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_json(Path(metrics), {"candidate": candidate["name"], **figures})
+    shutil.copyfile(saved.file("report.html"), page)
+    return {
+        "digest": saved.digest,
+        "headline": headline(found),
+        "users": found.results["users"],
+        "candidate": candidate["name"],
+        "candidate_bytes": candidate["bytes"],
+        "candidate_batch1_p50_ms": measured[candidate["name"]]["batch1_p50"],
+        **figures,
+    }
+
+
+def _require_same_sequences(model: Artifact, sequences: Artifact) -> None:
+    trained_on = model.inputs.get("sequences", sequences.digest)
+    if trained_on != sequences.digest:
+        raise ArtifactError(
+            f"{model.path}: this '{model.kind}' was made from the sequences {trained_on[:12]}…, "
+            f"expected {sequences.digest[:12]}…, whose item numbers differ; run the pipeline again"
+        )

@@ -1,0 +1,1 @@
+"""The step that turns raw files into the canonical log."""

@@ -1,0 +1,44 @@
+"""Read the sources, judge every row, publish the canonical log."""
+
+from pathlib import Path
+from typing import Any
+
+from components.runtime import step
+from slmrec.artifacts import open_artifact, publish
+from slmrec.config import IngestInteractions
+from slmrec.data.ingest import KIND, ingest
+from slmrec.data.source import snapshot
+from slmrec.errors import DataError
+from slmrec.progress import Progress
+
+
+@step("ingest_interactions", outputs=("log",))
+def run(
+    progress: Progress, interactions: str, items: str, source_digest: str, config: str, log: str
+) -> dict[str, Any]:
+    """Write the artifact `interactions` to the directory `log`."""
+    settings = IngestInteractions.from_json(config)
+    found = snapshot(interactions, items)
+    if found != source_digest:
+        raise DataError(
+            f"{interactions}: changed since the run began (digest {found[:12]}, snapshot_source "
+            f"found {source_digest[:12]}); start the run again"
+        )
+    properties: dict[str, Any] = {"source_digest": source_digest}
+    with publish(Path(log), KIND, config=config, properties=properties) as directory:
+        card = ingest(interactions, items, settings, directory, progress)
+        figures = {
+            "rows": card["kept"],
+            **{
+                name: card[name]
+                for name in ("users", "items", "first", "last", "filtered", "quarantined")
+            },
+        }
+        properties.update(figures)
+    quarantined = f" · {card['quarantined']:,} quarantined" if card["quarantined"] else ""
+    return {
+        "digest": open_artifact(log, KIND).digest,
+        "headline": f"{card['users']:,} users · {card['items']:,} items · "
+        f"{card['kept']:,} interactions{quarantined}",
+        **figures,
+    }

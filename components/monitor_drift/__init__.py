@@ -1,0 +1,1 @@
+"""Compare the newest data with the past."""

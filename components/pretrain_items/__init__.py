@@ -1,0 +1,1 @@
+"""Item embeddings from SASRec, the paper's first stage."""

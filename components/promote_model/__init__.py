@@ -1,0 +1,1 @@
+"""Promote the candidate, or refuse and say which gate."""

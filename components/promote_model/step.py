@@ -1,0 +1,135 @@
+"""Put the candidate through the gates, register it, move the pointer or record the refusal."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.runtime import ROOT, step
+from slmrec.artifacts import Artifact, open_artifact, publish, write_json
+from slmrec.config import PromoteModel
+from slmrec.data.sequences import load_sequences
+from slmrec.drift.retraining import data_facts
+from slmrec.errors import ArtifactError
+from slmrec.gates import Gate, GatePolicy, Production, check_gates
+from slmrec.policy import load_policy
+from slmrec.progress import Progress
+from slmrec.registry import Registry, Version
+
+KIND = "promotion"
+ACTOR = "pipeline"
+
+
+@step("promote_model", outputs=("promotion",))
+def run(
+    progress: Progress,
+    evaluation: str,
+    timings: str,
+    candidates: list[str],
+    sequences: str,
+    registry: str,
+    code_digest: str,
+    run_time: str,
+    config: str,
+    promotion: str,
+) -> dict[str, Any]:
+    """Write the artifact `promotion`. A refusal is a result, not a failure.
+
+    `run_time` is when the run started, as ISO text; it is what the registry records.
+    """
+    settings = PromoteModel.from_json(config)
+    policy = load_policy(ROOT / "validation" / f"{settings.gates}.yaml", GatePolicy)
+    measured = open_artifact(evaluation, "evaluation")
+    timed = open_artifact(timings, "timings")
+    data = load_sequences(sequences)
+    assert data.artifact is not None
+    store = Registry(registry)
+    production = store.production()
+    metrics = measured.json("metrics.json")
+    candidate = _candidate(str(metrics.get("candidate") or ""), candidates)
+    gates = check_gates(
+        metrics,
+        timed.json("timings.json"),
+        sequences_digest=data.artifact.digest,
+        evaluated_digest=measured.inputs.get("sequences", ""),
+        production=_known(production),
+        policy=policy,
+    )
+    facts = data_facts(data)
+    version = store.add(candidate, measured, timed, facts, code_digest=code_digest, time=run_time)
+    evidence = {
+        "model": candidate.digest,
+        "evaluation": measured.digest,
+        "sequences": facts.sequences_digest,
+    }
+    promoted, reason = _settle(store, version, production, gates, run_time, evidence)
+    previous = production.number if production else None
+    content = {
+        "gates": [asdict(gate) for gate in gates],
+        "version": version.number,
+        "promoted": promoted,
+        "previous": previous,
+        "reason": reason,
+    }
+    inputs = {"evaluation": measured, "timings": timed, "sequences": data.artifact}
+    with publish(Path(promotion), KIND, config=config, inputs=inputs) as directory:
+        write_json(directory / "promotion.json", content)
+    progress.update(1, 1)
+    return {
+        "digest": open_artifact(promotion, KIND).digest,
+        "headline": f"version {version.number} ({version.name}): {reason}",
+        "promoted": promoted or 0,
+        "version": version.number,
+        "gates_passed": sum(gate.passed for gate in gates),
+        "gates": len(gates),
+    }
+
+
+def _settle(
+    store: Registry,
+    version: Version,
+    production: Version | None,
+    gates: list[Gate],
+    run_time: str,
+    evidence: dict[str, str],
+) -> tuple[int | None, str]:
+    """The number that was promoted, None after a refusal, and why."""
+    if production is not None and version.number == production.number:
+        return version.number, "already production"
+    refused = [gate for gate in gates if not gate.passed]
+    if refused:
+        reason = "refused: " + "; ".join(
+            f"{gate.name} found {gate.found}, required {gate.required}" for gate in refused
+        )
+        store.refuse(version.number, reason=reason, actor=ACTOR, time=run_time, evidence=evidence)
+        return None, reason
+    reason = f"passed all {len(gates)} gates"
+    store.promote(
+        version.number,
+        production.number if production else None,
+        reason=reason,
+        actor=ACTOR,
+        time=run_time,
+        evidence=evidence,
+    )
+    return version.number, reason
+
+
+def _candidate(name: str, paths: list[str]) -> Artifact:
+    models = [open_artifact(path, "servable") for path in paths]
+    for model in models:
+        if model.properties.get("name") == name:
+            return model
+    raise ArtifactError(
+        f"metrics.json: the candidate is '{name}', expected one of "
+        f"{[str(model.properties.get('name')) for model in models]}; "
+        "evaluate the same models that are to be promoted"
+    )
+
+
+def _known(production: Version | None) -> Production | None:
+    if production is None:
+        return None
+    recorded = open_artifact(production.path / "evaluation", "evaluation")
+    return Production(
+        production.number, production.data.sequences_digest, recorded.json("metrics.json")
+    )

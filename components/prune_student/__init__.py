@@ -1,0 +1,1 @@
+"""A student with fewer feed-forward channels."""

@@ -1,0 +1,1 @@
+"""The servable: ONNX, in int8 where the variant says so."""

@@ -1,0 +1,1 @@
+"""The step that says what exactly the input is."""

@@ -1,0 +1,1 @@
+"""The deep Llama-architecture decoder that the student learns from."""

@@ -1,0 +1,40 @@
+"""Load sequences and item embeddings, train the teacher, save it."""
+
+from typing import Any
+
+from components.runtime import step
+from slmrec.artifacts import open_artifact
+from slmrec.config import TrainTeacher
+from slmrec.data.sequences import load_sequences
+from slmrec.models.checkpoint import item_table
+from slmrec.progress import Progress
+from slmrec.training import pretrain
+from slmrec.training.record import save_trained, training_metadata
+
+
+@step("train_teacher", outputs=("teacher",))
+def run(
+    progress: Progress, sequences: str, items_model: str, config: str, teacher: str
+) -> dict[str, Any]:
+    """Train the teacher on the sequences at a path and publish it at another."""
+    settings = TrainTeacher.from_json(config)
+    data = load_sequences(sequences)
+    pretrained = open_artifact(items_model, "sasrec")
+    table = item_table(pretrained) if settings.item_embeddings == "pretrained" else None
+    model, training, speed = pretrain.train_teacher(data, table, settings, progress)
+    alone = pretrained.json("training.json")["best_ndcg"]
+    if training.best_ndcg <= alone:
+        progress.say(
+            f"the teacher's validation NDCG@10 {training.best_ndcg:.4f} is not above SASRec's "
+            f"{alone:.4f}: a student has little to learn from it; tune train_teacher"
+        )
+    assert data.artifact is not None
+    saved = save_trained(
+        teacher,
+        "teacher",
+        model,
+        training,
+        config=config,
+        inputs={"sequences": data.artifact, "items_model": pretrained},
+    )
+    return training_metadata(saved, training, speed)

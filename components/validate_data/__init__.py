@@ -1,0 +1,1 @@
+"""The step that holds the log against its expectations."""

@@ -1,0 +1,175 @@
+"""The command line. Heavy imports stay inside the verbs, so that a wrong flag is told at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.parameters import SAMPLE
+from pipeline.paths import CONFIGS, PIPELINE_FILE
+from slmrec.errors import ConfigError, GateRefusal, SlmrecError, SourceMissingError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From an interaction log to a small, fast sequential recommender, kept fresh.",
+)
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; errors raised on purpose become one message and an exit code."""
+    try:
+        app()
+    except SlmrecError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"error: {error}", style="red", markup=False
+        )
+        sys.exit(error.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"error: {place}{error.strerror or error}", style="red", markup=False
+        )
+        sys.exit(SlmrecError.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            "\nstopped; the same command goes on after the last finished step", style="yellow"
+        )
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def run(
+    interactions: Annotated[
+        str, typer.Option(help="Interaction log: a file, gs:// URI, or sample:users=…,items=…")
+    ] = SAMPLE,
+    items: Annotated[str, typer.Option(help="Item titles and categories; optional.")] = "",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="csv, parquet, movielens or auto; same as --set ingest_interactions.format=…"
+        ),
+    ] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings file; default: configs/sample.yaml for the sample, "
+            "configs/default.yaml for files."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")
+    ] = [],  # noqa: B006 - typer wants a list
+    home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
+    force: Annotated[bool, typer.Option("--force", help="Train even without a reason.")] = False,
+    require_promotion: Annotated[
+        bool, typer.Option("--require-promotion", help="Exit with 5 when the gates refuse.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print summary.json instead of tables.")
+    ] = False,
+) -> None:
+    """Run the whole DAG on this machine.
+
+    Example: python -m pipeline run --interactions ratings.csv --items movies.csv
+    """
+    from pipeline.parameters import config_parameters
+    from slmrec.config import load_config
+
+    sample = interactions.startswith(SAMPLE)
+    overrides = [*set_, *([f"ingest_interactions.format={format}"] if format else [])]
+    chosen = config or CONFIGS / ("sample.yaml" if sample else "default.yaml")
+    settings = load_config(chosen, overrides)
+    for source in filter(None, (interactions, items)):
+        _check_source(source)
+    if not PIPELINE_FILE.exists():
+        raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'")
+
+    from pipeline.console import RunDisplay, print_summary
+    from pipeline.local import Home, run_pipeline
+    from pipeline.summary import summarise
+    from slmrec.artifacts import write_json
+    from slmrec.registry import Registry
+
+    place = Home(home)
+    place.path.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "interactions": interactions if sample else _absolute(interactions),
+        "items": _absolute(items) if items else "",
+        "force": force,
+        **config_parameters(settings),
+    }
+    # Bound to today's standard output: the engine's own prints are redirected to a log meanwhile.
+    console = Console(file=sys.stderr if as_json else sys.stdout)
+    with RunDisplay(console, parameters) as display:
+        record = run_pipeline(place, parameters, display.on_event)
+    production = Registry(place.registry).production()
+    summary = summarise(record, production.path if production else None)
+    write_json(record.folder / "summary.json", summary)
+    if as_json:
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
+    else:
+        print_summary(console, summary)
+    refused = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
+    if require_promotion and refused:
+        raise GateRefusal(f"not promoted; refused by: {', '.join(refused)}")
+
+
+@app.command(name="compile")
+def compile_(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when pipeline.yaml is stale.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="Where to write.")] = PIPELINE_FILE,
+) -> None:
+    """Compile the DAG to pipeline.yaml.
+
+    Example: python -m pipeline compile --check
+    """
+    from pipeline.compile import compile_pipeline
+
+    compiled = compile_pipeline()
+    if not check:
+        output.write_text(compiled, encoding="utf-8")
+        Console().print(f"wrote {output}")
+        return
+    found = output.read_text(encoding="utf-8") if output.exists() else ""
+    if found != compiled:
+        raise ConfigError(f"{output}: stale; run 'make compile' and commit the result")
+    Console().print(f"{output.name} is what the DAG compiles to")
+
+
+@app.command()
+def doctor(
+    home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
+) -> None:
+    """Say what this machine has and lacks; exit with 2 when the pipeline cannot run.
+
+    Example: python -m pipeline doctor
+    """
+    from pipeline.doctor import examine, print_findings
+
+    findings = examine(home)
+    print_findings(Console(), findings)
+    if any(finding.needed and not finding.good for finding in findings):
+        raise ConfigError("the pipeline cannot run here; see the lines marked ✗ above")
+
+
+def _absolute(source: str) -> str:
+    return source if "://" in source else str(Path(source).resolve())
+
+
+def _check_source(source: str) -> None:
+    if source.startswith(SAMPLE):
+        from slmrec.data.sample import parse_sample
+
+        parse_sample(source)
+    elif "://" not in source and not Path(source).exists():
+        raise SourceMissingError(
+            f"{source}: no such file; expected an interaction or item file, a gs:// URI or {SAMPLE}"
+        )

@@ -1,0 +1,137 @@
+"""The DAG, once: every scheduled run walks the top row, a run that has a reason walks the branch.
+
+    snapshot_source → ingest_interactions → validate_data → build_sequences
+        → monitor_drift → decide_retraining
+            └ retrain? → pretrain_items → train_teacher → cache_teacher (a task a shard)
+                → distill_student → [each variant: prune_student → quantize_student]
+                → evaluate_models → promote_model
+
+Parameters that are sections of the configuration travel as canonical JSON text, one a step.
+"""
+
+from kfp import dsl
+
+from components.build_sequences.component import build_sequences
+from components.cache_teacher.component import cache_teacher
+from components.decide_retraining.component import decide_retraining
+from components.distill_student.component import distill_student
+from components.evaluate_models.component import evaluate_models
+from components.ingest_interactions.component import ingest_interactions
+from components.monitor_drift.component import monitor_drift
+from components.pretrain_items.component import pretrain_items
+from components.promote_model.component import promote_model
+from components.prune_student.component import prune_student
+from components.quantize_student.component import quantize_student
+from components.snapshot_source.component import snapshot_source
+from components.train_teacher.component import train_teacher
+from components.validate_data.component import validate_data
+from pipeline.parameters import defaults
+
+NAME = "slmrec"
+DEFAULTS = defaults()
+"""What the compiled file runs with when nobody says anything: the built-in sample."""
+
+
+@dsl.pipeline(name=NAME, description="An interaction log becomes a small sequential recommender.")
+def slmrec_pipeline(
+    interactions: str = DEFAULTS["interactions"],
+    items: str = DEFAULTS["items"],
+    registry: str = DEFAULTS["registry"],
+    code_digest: str = DEFAULTS["code_digest"],
+    started: str = DEFAULTS["started"],
+    force: bool = DEFAULTS["force"],
+    shards: list[str] = DEFAULTS["shards"],
+    variants: list[str] = DEFAULTS["variants"],
+    ingest_interactions_config: str = DEFAULTS["ingest_interactions_config"],
+    validate_data_config: str = DEFAULTS["validate_data_config"],
+    build_sequences_config: str = DEFAULTS["build_sequences_config"],
+    monitor_drift_config: str = DEFAULTS["monitor_drift_config"],
+    decide_retraining_config: str = DEFAULTS["decide_retraining_config"],
+    pretrain_items_config: str = DEFAULTS["pretrain_items_config"],
+    train_teacher_config: str = DEFAULTS["train_teacher_config"],
+    cache_teacher_config: str = DEFAULTS["cache_teacher_config"],
+    distill_student_config: str = DEFAULTS["distill_student_config"],
+    evaluate_models_config: str = DEFAULTS["evaluate_models_config"],
+    promote_model_config: str = DEFAULTS["promote_model_config"],
+) -> None:
+    """Walk the DAG; see the module's picture."""
+    # The digest of the exact input bytes: never cached, and everything below hangs on it.
+    snapshot = snapshot_source(interactions=interactions, items=items)
+    snapshot.set_caching_options(enable_caching=False)
+    # Bad rows go to the quarantine with a reason, so nothing is lost silently.
+    ingested = ingest_interactions(
+        interactions=interactions,
+        items=items,
+        source_digest=snapshot.output,
+        config=ingest_interactions_config,
+    )
+    # Blocking: data that fails its expectations go no further.
+    validated = validate_data(interactions=ingested.outputs["log"], config=validate_data_config)
+    built = build_sequences(
+        interactions=ingested.outputs["log"],
+        verdict=validated.outputs["verdict"],
+        config=build_sequences_config,
+    )
+    sequences = built.outputs["sequences"]
+    # The next two read the registry, whose state no cache key knows.
+    drift = monitor_drift(sequences=sequences, registry=registry, config=monitor_drift_config)
+    drift.set_caching_options(enable_caching=False)
+    decision = decide_retraining(
+        sequences=sequences,
+        verdict=drift.outputs["Output"],
+        registry=registry,
+        code_digest=code_digest,
+        force=force,
+        config=decide_retraining_config,
+    )
+    decision.set_caching_options(enable_caching=False)
+
+    # The condition reads a task's only parameter: KFP's local engine resolves no other, and takes
+    # what it cannot resolve for false.
+    with dsl.If(decision.outputs["Output"] == True, name="retrain"):  # noqa: E712
+        # The paper's first stage: item embeddings that know who follows whom.
+        pretrained = pretrain_items(sequences=sequences, config=pretrain_items_config)
+        taught = train_teacher(
+            sequences=sequences,
+            items_model=pretrained.outputs["items_model"],
+            config=train_teacher_config,
+        )
+        teacher = taught.outputs["teacher"]
+        # The teacher runs once over the training positions and never again.
+        with dsl.ParallelFor(items=shards, name="shards") as shard:
+            cached = cache_teacher(
+                sequences=sequences, teacher=teacher, shard=shard, config=cache_teacher_config
+            )
+        distilled = distill_student(
+            sequences=sequences,
+            teacher=teacher,
+            caches=dsl.Collected(cached.outputs["cache"]),
+            config=distill_student_config,
+        )
+        student = distilled.outputs["student"]
+        with dsl.ParallelFor(items=variants, name="variants") as variant:
+            pruned = prune_student(sequences=sequences, student=student, variant=variant)
+            quantized = quantize_student(
+                sequences=sequences, pruned=pruned.outputs["pruned"], variant=variant
+            )
+        # One `Collected` for each reader: compiling changes the object.
+        evaluated = evaluate_models(
+            sequences=sequences,
+            items_model=pretrained.outputs["items_model"],
+            teacher=teacher,
+            student=student,
+            variants=dsl.Collected(quantized.outputs["servable"]),
+            config=evaluate_models_config,
+        )
+        # Moves the production pointer, or refuses and says which gate.
+        promoted = promote_model(
+            evaluation=evaluated.outputs["evaluation"],
+            timings=evaluated.outputs["timings"],
+            candidates=dsl.Collected(quantized.outputs["servable"]),
+            sequences=sequences,
+            registry=registry,
+            code_digest=code_digest,
+            started=started,
+            config=promote_model_config,
+        )
+        promoted.set_caching_options(enable_caching=False)

@@ -1,0 +1,37 @@
+"""From a configuration to the parameters of the compiled pipeline."""
+
+from typing import Any
+
+from pipeline.paths import CONFIGS
+from slmrec.config import PipelineConfig, load_config
+
+SAMPLE = "sample:"
+"""The built-in generator with its default size."""
+
+
+def config_parameters(config: PipelineConfig) -> dict[str, Any]:
+    """Each step's section as JSON text, and the two lists that fan out."""
+    sections = {
+        f"{name}_config": getattr(config, name).to_json()
+        for name in type(config).model_fields
+        if name != "variants"
+    }
+    count = config.cache_teacher.shards
+    return {
+        "shards": [f"{number}/{count}" for number in range(count)],
+        "variants": [variant.to_json() for variant in config.variants],
+        **sections,
+    }
+
+
+def defaults() -> dict[str, Any]:
+    """What `pipeline.yaml` holds as defaults: the sample and `configs/sample.yaml`."""
+    return {
+        "interactions": SAMPLE,
+        "items": "",
+        "registry": "registry",
+        "code_digest": "",
+        "started": "",
+        "force": False,
+        **config_parameters(load_config(CONFIGS / "sample.yaml")),
+    }

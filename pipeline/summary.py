@@ -1,0 +1,115 @@
+"""`summary.json`: the contract between a run, the dashboard and CI."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.local import RunRecord
+from slmrec import __version__
+
+SCHEMA = 1
+
+
+def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
+    """Everything worth knowing about a run.
+
+    `production` is the folder of the production version; a run that had no reason to train reports
+    that version's models.
+    """
+    evaluation = record.output("evaluate_models", "evaluation")
+    timings = record.output("evaluate_models", "timings")
+    trained = evaluation is not None
+    if not trained and production is not None:
+        evaluation, timings = production / "evaluation", production / "timings"
+    metrics = _read(evaluation, "metrics.json")
+    promotion = _read(record.output("promote_model", "promotion"), "promotion.json")
+    drift = _read(record.output("monitor_drift", "report"), "drift.json")
+    return {
+        "schema": SCHEMA,
+        "run_id": record.run_id,
+        "dag_version": __version__,
+        "code_digest": record.code_digest,
+        "started": record.started.isoformat(timespec="seconds"),
+        "seconds": round(record.seconds, 3),
+        "data": _data(record),
+        "steps": [
+            {
+                "name": step.name,
+                "seconds": step.metadata.get("seconds"),
+                "cached": step.cached,
+                "peak_rss_mb": step.metadata.get("peak_rss_mb"),
+                "headline": step.metadata.get("headline", ""),
+            }
+            for step in record.steps
+        ],
+        "retrained": trained,
+        "models": _models(metrics, _read(timings, "timings.json"), record),
+        "comparisons": metrics.get("comparisons", []),
+        "users_evaluated": metrics.get("users"),
+        "drift": {"verdict": drift.get("verdict"), "alarms": drift.get("alarms", [])},
+        "decision": _decision(record),
+        "gates": promotion.get("gates", []),
+        "promoted": promotion.get("promoted"),
+        "places": {
+            "run": str(record.folder),
+            "registry": record.parameters["registry"],
+            **{
+                f"{step.name}.{port}": str(path)
+                for step in record.steps
+                for port, path in step.outputs.items()
+            },
+        },
+    }
+
+
+def _read(directory: Path | None, name: str) -> dict[str, Any]:
+    if directory is None or not (directory / name).exists():
+        return {}
+    content: dict[str, Any] = json.loads((directory / name).read_text(encoding="utf-8"))
+    return content
+
+
+def _metadata(record: RunRecord, step: str) -> dict[str, Any]:
+    return next((s.metadata for s in record.steps if s.name == step), {})
+
+
+def _data(record: RunRecord) -> dict[str, Any]:
+    card = _read(record.output("ingest_interactions", "log"), "card.json")
+    built = _metadata(record, "build_sequences")
+    return {
+        "digest": _metadata(record, "snapshot_source").get("digest"),
+        "users": built.get("users"),
+        "items": built.get("items"),
+        "interactions": built.get("interactions"),
+        "first": card.get("first"),
+        "last": card.get("last"),
+        "quarantined": card.get("quarantined"),
+    }
+
+
+def _decision(record: RunRecord) -> dict[str, Any]:
+    made = _metadata(record, "decide_retraining")
+    return {"retrain": made.get("retrain"), "reason": made.get("reason")}
+
+
+def _models(
+    metrics: dict[str, Any], timings: dict[str, Any], record: RunRecord
+) -> list[dict[str, Any]]:
+    trained_in = {
+        "sasrec": "pretrain_items",
+        "teacher": "train_teacher",
+        "student": "distill_student",
+    }
+    models = []
+    for model in metrics.get("models", []):
+        timing = timings.get(model["name"], {})
+        step = trained_in.get(model["name"], "")
+        models.append(
+            {
+                **model,
+                "train_seconds": _metadata(record, step).get("train_seconds"),
+                "latency_ms": {key: timing.get(key) for key in ("batch1_p50", "batch1_p95")},
+                "users_per_second": timing.get("users_per_second"),
+            }
+        )
+    return models

@@ -1,0 +1,192 @@
+"""Artifacts: directories that are whole or are not artifacts at all.
+
+A writer fills a staging directory and `publish` moves the files into place, the manifest last. A
+reader calls `open_artifact`, which checks every byte against the manifest and refuses the rest.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmrec.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+ALLOWED_SUFFIXES = frozenset(
+    {".parquet", ".arrow", ".npy", ".safetensors", ".onnx", ".json", ".html", ".svg", ".md"}
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A directory whose bytes were checked against its manifest."""
+
+    path: Path
+    kind: str
+    digest: str
+    properties: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    def file(self, name: str) -> Path:
+        """The path of one of the artifact's files."""
+        return self.path / name
+
+    def json(self, name: str) -> Any:
+        """The parsed content of one of the artifact's JSON files."""
+        return json.loads(self.file(name).read_text(encoding="utf-8"))
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys; the same value gives the same bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def digest_text(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def publish(
+    directory: Path,
+    kind: str,
+    *,
+    config: str = "",
+    inputs: Mapping[str, Artifact] | None = None,
+    properties: Mapping[str, Any] | None = None,
+) -> Iterator[Path]:
+    """Yield an empty staging directory; publish what was written there when the block succeeds.
+
+    `config` is the canonical JSON of the step's configuration. `properties` is read when the block
+    ends, so a writer may fill the mapping while it works. A block that raises leaves nothing behind.
+
+    Raises `ArtifactError` when the block wrote a file of a kind that artifacts may not hold.
+    """
+    directory = Path(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        files = sorted(path for path in staging.rglob("*") if path.is_file())
+        for path in files:
+            if path.suffix not in ALLOWED_SUFFIXES:
+                raise ArtifactError(
+                    f"{path.name}: an artifact may not hold a '{path.suffix}' file; "
+                    f"allowed are {', '.join(sorted(ALLOWED_SUFFIXES))}"
+                )
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": kind,
+            "config_digest": digest_text(config),
+            "inputs": {name: artifact.digest for name, artifact in (inputs or {}).items()},
+            "properties": dict(properties or {}),
+            "files": {
+                path.relative_to(staging).as_posix(): {
+                    "bytes": path.stat().st_size,
+                    "sha256": digest_file(path),
+                }
+                for path in files
+            },
+        }
+        write_json(staging / MANIFEST, manifest)
+        _move_into_place(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move_into_place(staging: Path, directory: Path) -> None:
+    # File by file with the manifest last, because a bucket mounted as a folder cannot rename folders.
+    # An older artifact loses its manifest first, so no reader takes a mixture for whole.
+    (directory / MANIFEST).unlink(missing_ok=True)
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir()
+    for path in sorted(staging.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            target = directory / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    os.replace(staging / MANIFEST, directory / MANIFEST)
+
+
+def open_artifact(directory: Path | str, kind: str | None = None) -> Artifact:
+    """Check an artifact against its manifest and open it.
+
+    Raises `ArtifactError`, naming the file, when the manifest is missing or from another schema,
+    when a file is missing, has another size or other bytes, or when the kind is not `kind`.
+    """
+    directory = Path(directory)
+    manifest = _read_manifest(directory)
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{directory / MANIFEST}: schema version {manifest['schema_version']}, expected "
+            f"{SCHEMA_VERSION}; run the pipeline again with this version of slmrec"
+        )
+    if kind is not None and manifest["kind"] != kind:
+        raise ArtifactError(f"{directory}: holds a '{manifest['kind']}', expected a '{kind}'")
+    for name, expected in manifest["files"].items():
+        _check_file(directory, name, expected)
+    return Artifact(
+        path=directory,
+        kind=manifest["kind"],
+        digest=digest_text(canonical_json(manifest)),
+        properties=manifest["properties"],
+        inputs=manifest["inputs"],
+    )
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{directory}: no {MANIFEST}, so the artifact was never finished; run the pipeline again"
+        ) from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error}); run the pipeline again") from None
+    required = {"schema_version", "kind", "files", "properties", "inputs", "config_digest"}
+    if not isinstance(manifest, dict) or not required <= manifest.keys():
+        raise ArtifactError(f"{path}: not a manifest, expected the keys {sorted(required)}")
+    return manifest
+
+
+def _check_file(directory: Path, name: str, expected: Mapping[str, Any]) -> None:
+    path = directory / name
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise ArtifactError(f"{directory / MANIFEST}: '{name}' points outside the artifact")
+    if not path.is_file():
+        raise ArtifactError(f"{path}: listed in the manifest but missing; run the pipeline again")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise ArtifactError(
+            f"{path}: {size} bytes, the manifest says {expected['bytes']}; run the pipeline again"
+        )
+    found = digest_file(path)
+    if found != expected["sha256"]:
+        raise ArtifactError(
+            f"{path}: SHA-256 {found[:12]}…, the manifest says {expected['sha256'][:12]}…; "
+            "the file was changed after it was written, run the pipeline again"
+        )

@@ -1,0 +1,55 @@
+"""Every column name, once."""
+
+
+class Interactions:
+    """The canonical interaction log, one row an event."""
+
+    USER = "user_id"
+    ITEM = "item_id"
+    TIME = "timestamp"  # int64, seconds since 1970-01-01 UTC
+    RATING = "rating"  # float32, null where the source has none
+    ROW = "row"  # int64, position in the source, counted from 1 after any header
+
+
+class Items:
+    """What the source says about its items."""
+
+    ITEM = "item_id"
+    TITLE = "title"
+    CATEGORY = "category"
+
+
+class Quarantine:
+    """A source row that was set aside, and why."""
+
+    ROW = "row"
+    REASON = "reason"
+    TEXT = "text"  # the row as read, cut to a safe length
+
+
+class ItemIndex:
+    """The item side of the id map; index 0 is padding and has no row here."""
+
+    INDEX = "item_index"
+    ITEM = "item_id"
+    TITLE = "title"
+    CATEGORY = "category"
+    COUNT = "count"
+    FIRST_SEEN = "first_seen"
+    COLD = "cold"  # first seen after the training cut
+
+
+class UserIndex:
+    """The user side of the id map."""
+
+    INDEX = "user_index"
+    USER = "user_id"
+    COLD = "cold"  # no training interaction
+
+
+class Ranks:
+    """One evaluated user: the rank of the true next item under each model (a column a model)."""
+
+    USER_INDEX = "user_index"
+    TARGET = "target"
+    TARGET_COLD = "target_cold"

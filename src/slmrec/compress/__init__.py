@@ -1,0 +1,1 @@
+"""Pruning, export and quantization of the student."""

@@ -1,0 +1,408 @@
+"""Typed configuration: one frozen model a step, composed into `PipelineConfig`.
+
+A step receives its own section as one canonical JSON text (`to_json`) and parses it again
+(`from_json`), so what was validated before the start is what the step runs with.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slmrec.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every configuration section: frozen, and no key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def to_json(self) -> str:
+        """The section as canonical JSON: the same settings give the same text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse what `to_json` wrote. Raises `ConfigError` naming the field."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error, source="step configuration")) from None
+
+
+class ColumnNames(Section):
+    """What the source calls its columns; empty means: recognise the usual names."""
+
+    user: str = ""
+    item: str = ""
+    timestamp: str = ""
+    rating: str = ""
+    title: str = ""
+    category: str = ""
+
+
+class IngestInteractions(Section):
+    """How raw files become the canonical log."""
+
+    format: Literal["auto", "csv", "parquet", "movielens"] = "auto"
+    """Reader; `auto` recognises it from the file name and first line and prints what it assumed."""
+    columns: ColumnNames = ColumnNames()
+    """Column mapping for `csv` and `parquet`."""
+    max_id_length: Positive = 256
+    """Characters; a longer user or item id goes to the quarantine."""
+    earliest: int = 0
+    """Seconds since 1970; an interaction before it goes to the quarantine."""
+    latest: int = 4102444800
+    """Seconds since 1970 (default 2100-01-01); an interaction after it goes to the quarantine."""
+    min_rating: float | None = None
+    """Interactions rated below are filtered (the SLMRec paper uses 3); null keeps all."""
+
+
+class ValidateData(Section):
+    """What the canonical log must satisfy."""
+
+    suites: tuple[str, ...] = ("interactions", "items")
+    """Great Expectations suites, files `validation/expectations/<name>.json`."""
+    max_quarantine_share: Share = 0.05
+    """Largest share of source rows that may sit in the quarantine."""
+
+
+class BuildSequences(Section):
+    """How the log becomes histories, and where the past ends."""
+
+    split: Literal["global_time", "leave_one_out"] = "global_time"
+    """`global_time`: nothing after a moment is seen in training. `leave_one_out`: each user's last
+    two items are held out, as in published benchmarks; it lets training see the future of others."""
+    min_user_interactions: Positive = 5
+    """k-core, users: fewer interactions and the user is filtered, iterated to the fixed point."""
+    min_item_interactions: Positive = 5
+    """k-core, items."""
+    deduplicate: Literal["first", "exact", "none"] = "first"
+    """`first` keeps a user's first interaction with an item, `exact` drops equal (user, item, time)."""
+    validation_share: Rate = 0.1
+    """`global_time`: share of interactions, by time, between the training and the test cut."""
+    test_share: Rate = 0.1
+    """`global_time`: share of interactions, by time, after the test cut."""
+
+    @model_validator(mode="after")
+    def _shares_leave_training_data(self) -> Self:
+        if self.validation_share + self.test_share >= 0.9:
+            raise ValueError(
+                f"validation_share + test_share is {self.validation_share + self.test_share:.2f}, "
+                "expected below 0.9 so that training data remain"
+            )
+        return self
+
+
+class MonitorDrift(Section):
+    """How the newest window is compared with the past."""
+
+    window_share: Rate = 0.1
+    """Share of the log's interactions, by time, in the current window."""
+    history_windows: Positive = 6
+    """Earlier windows of the same size, compared one with the next, for the history plot."""
+    min_users: Positive = 200
+    """Users a window needs; with fewer the verdict is `not enough data`."""
+    max_users: Positive = 5000
+    """Users sampled from each side, to bound time and memory."""
+    permutations: Positive = 999
+    """Label permutations for each p-value: p = (k + 1) / (permutations + 1)."""
+    false_discovery_rate: Rate = 0.01
+    """Benjamini-Hochberg level across all statistics."""
+    evidently_rows: Positive = 5000
+    """Rows of each side in the Evidently report."""
+    seed: int = 17
+
+
+class DecideRetraining(Section):
+    """When a run has a reason to train."""
+
+    min_new_share: Share = 0.05
+    """Interactions newer than the production model's data, as a share of those it saw."""
+    on_drift: bool = True
+    """Train when the drift verdict is `drift`."""
+    on_code_change: bool = True
+    """Train when the code digest differs from the production model's."""
+
+
+class Training(Section):
+    """One optimisation: shared by SASRec, teacher and student."""
+
+    epochs: Positive = 20
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Peak of a one-cycle schedule: linear warm-up, cosine decay to zero."""
+    warmup_share: Rate = 0.1
+    """Share of all steps spent warming up."""
+    batch_tokens: Positive = 2048
+    """Target positions in one step, padding not counted."""
+    weight_decay: Weight = 0.01
+    """AdamW, on matrices only; embeddings, norms and biases are not decayed."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    dropout: Share = 0.3
+    """Inside the layers."""
+    embedding_dropout: Share = 0.5
+    """On the item embeddings that enter the first layer."""
+    patience: Positive = 4
+    """Validations without a better NDCG@10 before training stops."""
+    validate_every: Positive = 2
+    """Epochs between validations."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of matrix products; `auto` is bfloat16 where the processor has instructions for it and the
+    product is large enough to gain from it, which depends on the machine but not on the moment."""
+    max_logit_mib: Positive = 64
+    """Largest block of catalogue scores held at once in the loss, MiB."""
+    seed: int = 17
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads or (width // heads) % 2:
+        raise ValueError(
+            f"heads is {heads} and width is {width}; expected heads to divide width into even parts"
+        )
+
+
+class PretrainItems(Section):
+    """The paper's first stage: item embeddings from SASRec."""
+
+    width: Positive = 64
+    layers: Positive = 2
+    heads: Positive = 2
+    max_length: Positive = 50
+    """Interactions a window holds; longer histories are cut into consecutive windows."""
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        _check_heads(self.width, self.heads)
+        return self
+
+
+class TrainTeacher(Section):
+    """A Llama-architecture decoder over item embeddings, from scratch."""
+
+    width: Positive = 64
+    layers: Positive = 8
+    heads: Positive = 2
+    feed_forward: Positive = 256
+    """Inner width of the gated feed-forward network."""
+    max_length: Positive = 50
+    """Interactions a window holds; longer histories are cut into consecutive windows."""
+    item_embeddings: Literal["pretrained", "random"] = "pretrained"
+    """`pretrained` starts from `pretrain_items`, through a projection when the widths differ."""
+    training: Training = Training(learning_rate=1e-3)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        _check_heads(self.width, self.heads)
+        return self
+
+
+class CacheTeacher(Section):
+    """What is kept of the teacher for every training position."""
+
+    blocks: Positive = 1
+    """Equal groups of layers; the hidden state is kept at the end of each."""
+    top_k: Positive = 32
+    """Catalogue scores kept a position."""
+    shards: Positive = 2
+    """Parts, by user, that are computed in parallel tasks."""
+    batch_tokens: Positive = 4096
+
+
+class LossWeights(Section):
+    """L = ce + Σ weight · term, each averaged over blocks and positions; 0 switches a term off."""
+
+    cosine: Weight = 1.0
+    """λ1 · (1 − cos(h_teacher, h_student)) at each block end."""
+    norm: Weight = 0.1
+    """λ2 · ‖h_teacher − h_student‖² / width at each block end."""
+    multi_supervision: Weight = 0.1
+    """λ3 · cross-entropy of a head at each inner block end; no effect with one block."""
+    logits: Weight = 0.5
+    """λ4 · KL(teacher ‖ student) over the teacher's cached top-K items."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of the KL term, both sides."""
+
+
+class DistillStudent(Section):
+    """The student and what it learns from the cache."""
+
+    layers: Positive = 1
+    """Decoder layers, initialised from the teacher's first ones."""
+    losses: LossWeights = LossWeights()
+    training: Training = Training()
+
+
+class Variant(Section):
+    """One compressed student."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+    feed_forward_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of feed-forward channels kept, the most important ones by activation."""
+    weights: Literal["float32", "int8"] = "int8"
+    """Type of the exported weights; `int8` is dynamic quantization in ONNX Runtime."""
+
+
+class EvaluateModels(Section):
+    """How models are compared."""
+
+    cutoffs: tuple[Positive, ...] = (1, 5, 10, 20)
+    """k of HR@k and NDCG@k."""
+    filter_seen: bool = True
+    """Items of the user's history are not ranked."""
+    resamples: Positive = 10_000
+    """Bootstrap resamples over users for every interval."""
+    max_ndcg_loss: Share = 0.01
+    """The smallest variant that loses at most this share of the student's NDCG@10 is the candidate."""
+    latency_requests: Positive = 200
+    """Timed single-user requests a model, after warm-up."""
+    batch_users: Positive = 256
+    """Users scored at once."""
+    seed: int = 17
+
+
+class PromoteModel(Section):
+    """Whether the candidate becomes production."""
+
+    gates: str = "gates"
+    """File `validation/<name>.yaml`."""
+
+
+class PipelineConfig(Section):
+    """Every step's settings; the keys are the step names."""
+
+    ingest_interactions: IngestInteractions = IngestInteractions()
+    validate_data: ValidateData = ValidateData()
+    build_sequences: BuildSequences = BuildSequences()
+    monitor_drift: MonitorDrift = MonitorDrift()
+    decide_retraining: DecideRetraining = DecideRetraining()
+    pretrain_items: PretrainItems = PretrainItems()
+    train_teacher: TrainTeacher = TrainTeacher()
+    cache_teacher: CacheTeacher = CacheTeacher()
+    distill_student: DistillStudent = DistillStudent()
+    variants: tuple[Variant, ...] = (
+        Variant(name="int8"),
+        Variant(name="pruned-int8", feed_forward_share=0.75),
+    )
+    """Compressed students that are built and compared in parallel."""
+    evaluate_models: EvaluateModels = EvaluateModels()
+    promote_model: PromoteModel = PromoteModel()
+
+    @model_validator(mode="after")
+    def _student_fits_teacher(self) -> Self:
+        teacher, student = self.train_teacher.layers, self.distill_student.layers
+        blocks = self.cache_teacher.blocks
+        if student >= teacher:
+            raise ValueError(
+                f"distill_student.layers is {student} and train_teacher.layers is {teacher}; "
+                "the student must have fewer layers than its teacher"
+            )
+        for name, layers in (("train_teacher", teacher), ("distill_student", student)):
+            if layers % blocks:
+                raise ValueError(
+                    f"cache_teacher.blocks is {blocks} and does not divide {name}.layers, {layers}"
+                )
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError(f"variants: the names {names} are not all different")
+        if not names:
+            raise ValueError("variants: none given, expected at least one compressed student")
+        return self
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> PipelineConfig:
+    """Read a YAML file of settings and apply `a.b=value` overrides.
+
+    Raises `ConfigError` with the field's path, the value found and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    try:
+        loaded = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of step names, found {type(loaded).__name__}"
+        )
+    for override in overrides:
+        _apply_override(loaded, override)
+    return parse_config(loaded, source=str(path))
+
+
+def parse_config(settings: Mapping[str, Any], source: str) -> PipelineConfig:
+    """Validate settings. Raises `ConfigError` naming `source` and the field."""
+    try:
+        return PipelineConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(PipelineConfig, error, source)) from None
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: expected STEP.KEY=VALUE")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
+    if isinstance(value, str):
+        value = _as_number(value)
+    *parents, last = key.split(".")
+    section: Any = settings
+    for name in parents:
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {override}: '{name}' is not a section")
+    section[last] = value
+
+
+def _as_number(text: str) -> str | float:
+    # YAML 1.1 reads 1e-3 as text; people write learning rates that way.
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        location = [str(part) for part in problem["loc"]]
+        path = ".".join(location) or "(whole configuration)"
+        if problem["type"] == "extra_forbidden":
+            allowed = _allowed_keys(model, location[:-1])
+            close = difflib.get_close_matches(location[-1], allowed, n=1)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            lines.append(f"{path}: unknown key; {hint}allowed here: {', '.join(allowed)}")
+        elif problem["type"] == "value_error":
+            lines.append(f"{path}: {problem['ctx']['error']}")
+        else:
+            lines.append(f"{path}: found {problem['input']!r}; {problem['msg'].lower()}")
+    return f"{source}: " + f"\n{source}: ".join(lines)
+
+
+def _allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    current: Any = model
+    for name in location:
+        if name.isdigit():  # a place in a list
+            continue
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(name)
+            current = field.annotation if field else None
+        if name == "variants":
+            current = Variant
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []

@@ -1,0 +1,117 @@
+"""The verdict on a canonical log: suites on all rows, the quarantine, and a page that says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from slmrec.artifacts import Artifact, write_json
+from slmrec.columns import Quarantine
+from slmrec.config import ValidateData
+from slmrec.data.expectations import EXAMPLES, Check, evaluate
+from slmrec.progress import Progress
+
+RESULTS = "validation.json"
+PAGE = "validation.html"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks on one log."""
+
+    checks: tuple[Check, ...]
+    card: Mapping[str, Any]
+    """The data card of the log."""
+    quarantined: tuple[Mapping[str, Any], ...]
+    """A few quarantined rows of each reason: row, reason, text."""
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.success)
+
+    @property
+    def success(self) -> bool:
+        """Whether every check passed."""
+        return not self.failures
+
+
+def validate(log: Artifact, settings: ValidateData, folder: Path, progress: Progress) -> Verdict:
+    """Hold an `interactions` artifact against the suites in `folder` and the quarantine rule.
+
+    Raises `ConfigError` when a suite is missing or malformed; a log that fails raises nothing here.
+    """
+    card = log.json("card.json")
+    if card["equal_time_share"] > 0.5:
+        progress.say(
+            f"{100 * card['equal_time_share']:.0f} % of interactions share user and time with "
+            "another: their order is the source's, not time's"
+        )
+    tables = {name: log.file(f"{name}.parquet") for name in ("interactions", "items")}
+    checks = (
+        *evaluate(settings.suites, folder, tables),
+        quarantine_check(card, settings.max_quarantine_share),
+    )
+    examples = (
+        pl.read_parquet(log.file("quarantine.parquet"))
+        .group_by(Quarantine.REASON, maintain_order=True)
+        .head(EXAMPLES)
+        .sort(Quarantine.REASON, Quarantine.ROW)
+    )
+    return Verdict(checks, card, tuple(examples.iter_rows(named=True)))
+
+
+def quarantine_check(card: Mapping[str, Any], allowed: float) -> Check:
+    """Check that no larger share of source rows than `allowed` is in the quarantine."""
+    share = card["quarantined"] / max(card["rows_in"], 1)
+    return Check(
+        suite="quarantine",
+        expectation="share of source rows in the quarantine",
+        column="",
+        expected=f"at most {allowed:.6g}",
+        success=share <= allowed,
+        rows=card["rows_in"],
+        unexpected=card["quarantined"],
+        observed=f"{share:.6g}",
+        examples=tuple(f"{reason}: {rows}" for reason, rows in card["quarantine_reasons"].items()),
+        notes="validate_data.max_quarantine_share",
+    )
+
+
+def write_verdict(directory: Path, verdict: Verdict) -> None:
+    """Write `validation.json` and `validation.html`; the same verdict gives the same bytes."""
+    write_json(
+        directory / RESULTS,
+        {
+            "success": verdict.success,
+            "checks": [check.to_json() for check in verdict.checks],
+            "card": dict(verdict.card),
+        },
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("slmrec.data", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("validation.html").render(verdict=verdict)
+    (directory / PAGE).write_text(page, encoding="utf-8")
+
+
+def failure_message(verdict: Verdict, page: Path) -> str:
+    """Name the first failure, how many others there are, and where to read about them."""
+    first, *others = verdict.failures
+    about = f" on {first.column}" if first.column else ""
+    if first.unexpected:
+        found = f"{first.unexpected:,} of {first.rows:,} rows break it"
+    else:
+        found = f"found {first.observed}"
+    more = f" (and {len(others)} more)" if others else ""
+    return (
+        f"suite {first.suite}: {first.expectation}{about} failed: {found}, expected "
+        f"{first.expected or 'none'}{more}; read {page}, then mend the source or the suite"
+    )

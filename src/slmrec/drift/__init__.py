@@ -1,0 +1,1 @@
+"""Whether the newest data still look like the past."""

@@ -1,0 +1,71 @@
+"""Whether a run has a reason to train."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slmrec.config import DecideRetraining
+from slmrec.data.sequences import Sequences
+from slmrec.drift.monitor import DRIFT
+from slmrec.registry import DataFacts, Version
+
+
+@dataclass(frozen=True)
+class RetrainingDecision:
+    """Yes or no, and why in one sentence."""
+
+    retrain: bool
+    reason: str
+
+
+def data_facts(sequences: Sequences) -> DataFacts:
+    """What a version remembers of the data it was trained on."""
+    assert sequences.artifact is not None, "sequences that were not loaded have no digest"
+    return DataFacts(
+        sequences_digest=sequences.artifact.digest,
+        interactions=sequences.interactions,
+        last=int(np.max(sequences.timestamps)),
+    )
+
+
+def newer_than(sequences: Sequences, moment: int) -> int:
+    """Interactions newer than `moment`, seconds since 1970."""
+    return int(np.count_nonzero(np.asarray(sequences.timestamps) > moment))
+
+
+def decide(
+    verdict: str,
+    production: Version | None,
+    new_interactions: int,
+    code_digest: str,
+    force: bool,
+    config: DecideRetraining,
+) -> RetrainingDecision:
+    """Decide; the first reason that holds is the one that is given.
+
+    `new_interactions` are those newer than the production model's data. An empty `code_digest`
+    says that the code is not known and gives no reason to train.
+    """
+    if force:
+        return RetrainingDecision(True, "training was forced")
+    if production is None:
+        return RetrainingDecision(True, "there is no production model yet")
+    if config.on_code_change and code_digest and code_digest != production.code_digest:
+        return RetrainingDecision(
+            True,
+            f"the code changed: {code_digest[:12]}, version {production.number} was trained by "
+            f"{production.code_digest[:12] or 'unknown code'}",
+        )
+    if config.on_drift and verdict == DRIFT:
+        return RetrainingDecision(True, "the newest data have drifted from the past")
+    saw = production.data.interactions
+    share = new_interactions / saw
+    news = (
+        f"{new_interactions:,} interactions are newer than the data of version "
+        f"{production.number}, {share:.1%} of the {saw:,} it saw"
+    )
+    if new_interactions and share >= config.min_new_share:
+        return RetrainingDecision(True, news)
+    return RetrainingDecision(
+        False, f"{news}, needed are {config.min_new_share:.1%}; the drift verdict is '{verdict}'"
+    )

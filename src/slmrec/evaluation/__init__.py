@@ -1,0 +1,1 @@
+"""Ranking metrics, their uncertainty, speed and the report."""

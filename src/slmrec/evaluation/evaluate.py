@@ -1,0 +1,317 @@
+"""Every model on the same users: ranks, metrics with intervals, paired comparisons, a candidate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TypedDict
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from slmrec.columns import Ranks
+from slmrec.config import EvaluateModels
+from slmrec.data.sequences import PADDING, Sequences
+from slmrec.errors import ConfigError, DataError
+from slmrec.evaluation.bootstrap import Bootstrap, Interval
+from slmrec.evaluation.metrics import HEADLINE, HEADLINE_CUTOFF, metric_names, ndcg, per_user
+from slmrec.evaluation.ranking import Ranking, rank_users
+from slmrec.evaluation.selection import Choice, Standing, choose_candidate
+from slmrec.models.scorer import Scorer
+from slmrec.progress import Progress, Silent
+
+BASELINE, SASREC, TEACHER, STUDENT, SERVABLE = (
+    "baseline",
+    "sasrec",
+    "teacher",
+    "student",
+    "servable",
+)
+"""What a contender is; all but the first are kinds of artifacts."""
+LEARNED = (SASREC, TEACHER, STUDENT, SERVABLE)
+_DIGITS = 6  # further ones depend on the order in which a processor sums
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model under the name and in the role in which it is judged."""
+
+    name: str
+    kind: str
+    scorer: Scorer
+
+
+class MetricValue(TypedDict):
+    """A metric and its 95 % interval."""
+
+    value: float
+    ci95: list[float]
+
+
+ModelResult = TypedDict(
+    "ModelResult",
+    {
+        "name": str,
+        "kind": str,
+        "parameters_total": int,
+        "parameters_backbone": int,
+        "bytes": int,
+        "candidate": bool,
+        "metrics": dict[str, MetricValue],
+        "coverage@10": float,
+    },
+)
+
+
+class Comparison(TypedDict):
+    """Model `a` less model `b`, on the same users."""
+
+    a: str
+    b: str
+    metric: str
+    difference: float
+    ci95: list[float]
+    p: float
+
+
+class Results(TypedDict):
+    """The content of `metrics.json`."""
+
+    users: int
+    enough_users: bool
+    headline: str
+    candidate: str
+    candidate_reason: str
+    target_cold_share: float
+    filter_seen: bool
+    models: list[ModelResult]
+    comparisons: list[Comparison]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found, and from which ranks.
+
+    `ranks` has a row for each evaluated user: the columns `Ranks` and an int32 column a model.
+    """
+
+    results: Results
+    ranks: pl.DataFrame
+
+    def model(self, name: str) -> ModelResult:
+        """Find the results of one model."""
+        return next(model for model in self.results["models"] if model["name"] == name)
+
+
+def evaluate(
+    contenders: Sequence[Contender],
+    sequences: Sequences,
+    config: EvaluateModels,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Rank the full catalogue for every test user under every model and compare the models.
+
+    A target that no model has seen in training counts like any other; the share of such users is
+    reported. Two roles must be filled: one `student` and at least one `servable`, from which the
+    candidate is chosen.
+
+    Raises `ConfigError` when a role is empty or two models share a name, `DataError` when no user
+    can be evaluated or a model's scores cannot be ranked.
+    """
+    progress = progress or Silent()
+    _check(contenders)
+    users, positions = sequences.targets("test")
+    if not len(users):
+        raise DataError(
+            "sequences: no user has a test interaction after an earlier one, so nothing can be "
+            "evaluated; give more data, or a larger 'test_share' in build_sequences"
+        )
+    rankings = _rank_all(contenders, sequences, users, positions, config, progress)
+
+    names = metric_names(config.cutoffs)
+    columns = {
+        pair: column for column, pair in enumerate(product((c.name for c in contenders), names))
+    }
+    values = np.stack(
+        [
+            column
+            for contender in contenders
+            for column in per_user(rankings[contender.name].ranks, config.cutoffs).values()
+        ],
+        axis=1,
+    )  # [users, models · metrics]
+    bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
+
+    standings = {
+        contender.name: Standing(
+            contender.name,
+            contender.scorer.bytes,
+            float(bootstrap.means[columns[contender.name, HEADLINE]]),
+        )
+        for contender in contenders
+    }
+    choice = choose_candidate(
+        next(standings[c.name] for c in contenders if c.kind == STUDENT),
+        [standings[c.name] for c in contenders if c.kind == SERVABLE],
+        config.max_ndcg_loss,
+    )
+    targets = np.asarray(sequences.items[positions], dtype=np.int32)
+    cold = _cold_items(sequences)[targets]
+    results = Results(
+        users=len(users),
+        enough_users=bootstrap.enough,
+        headline=HEADLINE,
+        candidate=choice.name,
+        candidate_reason=choice.reason,
+        target_cold_share=round(float(cold.mean()), _DIGITS),
+        filter_seen=config.filter_seen,
+        models=[
+            _model_result(
+                contender,
+                {name: bootstrap.interval(columns[contender.name, name]) for name in names},
+                rankings[contender.name].coverage(sequences.item_count),
+                choice,
+            )
+            for contender in contenders
+        ],
+        comparisons=[
+            _comparison(a, b, bootstrap, columns) for a, b in _pairs(contenders, choice.name)
+        ],
+    )
+    ranks = pl.DataFrame(
+        {
+            Ranks.USER_INDEX: users,
+            Ranks.TARGET: targets,
+            Ranks.TARGET_COLD: cold,
+            **{name: ranking.ranks for name, ranking in rankings.items()},
+        }
+    )
+    return Evaluation(results, ranks)
+
+
+def _check(contenders: Sequence[Contender]) -> None:
+    names = [contender.name for contender in contenders]
+    taken = [Ranks.USER_INDEX, Ranks.TARGET, Ranks.TARGET_COLD, *names]
+    twice = sorted({name for name in taken if taken.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"evaluate_models: the name '{twice[0]}' is taken; expected names of models that "
+            f"differ from each other and from {', '.join(taken[:3])}; rename it under 'variants'"
+        )
+    students = sum(contender.kind == STUDENT for contender in contenders)
+    if students != 1:
+        raise ConfigError(
+            f"evaluate_models: {students} models of kind '{STUDENT}', expected exactly one, the "
+            "model that its compressed variants are measured against"
+        )
+
+
+def _rank_all(
+    contenders: Sequence[Contender],
+    sequences: Sequences,
+    users: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    config: EvaluateModels,
+    progress: Progress,
+) -> dict[str, Ranking]:
+    rankings: dict[str, Ranking] = {}
+    for number, contender in enumerate(contenders):
+
+        def report(
+            ranks: NDArray[np.int32], number: int = number, name: str = contender.name
+        ) -> None:
+            mean = short(float(ndcg(ranks, HEADLINE_CUTOFF).mean()))
+            done = number * len(users) + len(ranks)
+            progress.update(done, len(contenders) * len(users), f"{name} · {HEADLINE} {mean}")
+
+        rankings[contender.name] = rank_users(
+            contender.scorer,
+            sequences,
+            users,
+            positions,
+            exclude_seen=config.filter_seen,
+            name=contender.name,
+            report=report,
+        )
+    return rankings
+
+
+def _cold_items(sequences: Sequences) -> NDArray[np.bool_]:
+    cold = np.ones(sequences.item_count + 1, dtype=np.bool_)
+    cold[sequences.train_items()] = False
+    cold[PADDING] = False
+    return cold
+
+
+def _model_result(
+    contender: Contender, metrics: Mapping[str, Interval], coverage: float, choice: Choice
+) -> ModelResult:
+    scorer = contender.scorer
+    return {
+        "name": contender.name,
+        "kind": contender.kind,
+        "parameters_total": int(scorer.parameters_total),
+        "parameters_backbone": int(scorer.parameters_backbone),
+        "bytes": int(scorer.bytes),
+        "candidate": contender.name == choice.name,
+        "metrics": {
+            name: {
+                "value": round(interval.value, _DIGITS),
+                "ci95": [round(interval.low, _DIGITS), round(interval.high, _DIGITS)],
+            }
+            for name, interval in metrics.items()
+        },
+        "coverage@10": round(coverage, _DIGITS),
+    }
+
+
+def _pairs(contenders: Sequence[Contender], candidate: str) -> list[tuple[str, str]]:
+    of_kind = {
+        kind: [contender.name for contender in contenders if contender.kind == kind]
+        for kind in (BASELINE, *LEARNED)
+    }
+    learned = [contender.name for contender in contenders if contender.kind in LEARNED]
+    pairs = [
+        *product(learned, of_kind[BASELINE]),
+        *product(of_kind[STUDENT], of_kind[TEACHER]),
+        *product(of_kind[SERVABLE], of_kind[STUDENT]),
+        *product([candidate], of_kind[TEACHER]),
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def _comparison(
+    a: str, b: str, bootstrap: Bootstrap, columns: Mapping[tuple[str, str], int]
+) -> Comparison:
+    found = bootstrap.difference(columns[a, HEADLINE], columns[b, HEADLINE])
+    return {
+        "a": a,
+        "b": b,
+        "metric": HEADLINE,
+        "difference": round(found.value, _DIGITS),
+        "ci95": [round(found.low, _DIGITS), round(found.high, _DIGITS)],
+        "p": round(found.p, _DIGITS),
+    }
+
+
+def short(value: float, digits: int = 4) -> str:
+    """Write a share as tables print it: `.0712`, `1.0000`."""
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def headline(evaluation: Evaluation) -> str:
+    """Sum up: `student NDCG@10 .0712 [.068, .075], popularity .0191 over 2,103 users`."""
+    models = evaluation.results["models"]
+    student = next(model for model in models if model["kind"] == STUDENT)
+    figure = student["metrics"][HEADLINE]
+    low, high = (short(bound, 3) for bound in figure["ci95"])
+    baselines = "".join(
+        f", {model['name']} {short(model['metrics'][HEADLINE]['value'])}"
+        for model in models
+        if model["name"] == "popularity"
+    )
+    return (
+        f"{student['name']} NDCG@10 {short(figure['value'])} [{low}, {high}]{baselines} "
+        f"over {evaluation.results['users']:,} users"
+    )

@@ -1,0 +1,195 @@
+"""The two figures, as SVG text: the same for the same numbers, readable on light and dark."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from slmrec.evaluation.evaluate import BASELINE, Evaluation, ModelResult, short
+from slmrec.evaluation.metrics import HEADLINE
+
+INK = "#1d232b"
+ACCENT = "#c2571a"
+MODEL = "#2f6f9f"
+PLAIN = "#858c94"
+# The ink is the one colour that has to follow the page; a viewer without style keeps the dark one.
+_ADAPTIVE = (
+    f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e4e7eb}}}}</style>"
+)
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "slmrec",
+    "svg.fonttype": "path",  # looks the same without the font
+    "text.parse_math": False,  # a name is not a formula
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+# Where a label may stand around its disc, in the order of preference: sideways, upwards, points
+# further up or down.
+_PLACES = (
+    (1, 0, 0),
+    (-1, 0, 0),
+    (0, 1, 0),
+    (0, -1, 0),
+    (0, -1, 14),
+    (0, 1, 14),
+    (0, -1, 28),
+    (0, 1, 28),
+)
+
+
+def quality_svg(evaluation: Evaluation) -> str:
+    """Draw NDCG@10 of each model with its 95 % interval; the candidate stands out."""
+    with mpl.rc_context(_STYLE):
+        return _svg(quality_figure(evaluation))
+
+
+def cost_svg(evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]]) -> str:
+    """Draw NDCG@10 against the latency of one request; the area of a disc is the model's size."""
+    with mpl.rc_context(_STYLE):
+        return _svg(cost_figure(evaluation, timings))
+
+
+def quality_figure(evaluation: Evaluation) -> Figure:
+    """Draw the figure behind `quality_svg`."""
+    models = evaluation.results["models"]
+    figure = Figure(figsize=(7.2, 1.0 + 0.42 * len(models)), layout="constrained")
+    axes = figure.add_subplot()
+    reach = max(model["metrics"][HEADLINE]["ci95"][1] for model in models) or 1.0
+    for line, model in enumerate(models):
+        found = model["metrics"][HEADLINE]
+        low, high = found["ci95"]
+        colour = _colour(model)
+        axes.plot([low, high], [line, line], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot([found["value"]], [line], "o", color=colour, markersize=7)
+        text = short(found["value"]) + (" candidate" if model["candidate"] else "")
+        weight = "bold" if model["candidate"] else "normal"
+        axes.text(high + 0.015 * reach, line, text, va="center", fontweight=weight)
+    axes.set_yticks(range(len(models)), [model["name"] for model in models])
+    axes.invert_yaxis()
+    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.set_xlim(0, reach * 1.28)  # room for the words
+    axes.set_xlabel("NDCG@10, with 95 % interval")
+    _plain(axes)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def cost_figure(evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw the figure behind `cost_svg`."""
+    models = [model for model in evaluation.results["models"] if model["name"] in timings]
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    largest = max((model["bytes"] for model in models), default=0) or 1
+    points = []
+    for model in sorted(models, key=lambda model: -model["bytes"]):
+        x = max(timings[model["name"]]["batch1_p50"], 1e-3)
+        y = model["metrics"][HEADLINE]["value"]
+        area = 1400 * model["bytes"] / largest + 12
+        axes.scatter(
+            [x],
+            [y],
+            s=area,
+            color=_colour(model),
+            alpha=0.75,
+            linewidths=0,
+            zorder=3 if model["candidate"] else 2,
+        )
+        points.append((x, y, area, model))
+    axes.set_xscale("log")
+    if points:
+        xs, ys = [point[0] for point in points], [point[1] for point in points]
+        axes.set_xlim(min(xs) / 3, max(xs) * 5)
+        axes.set_ylim(0, (max(ys) or 1.0) * 1.2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("one request, median milliseconds (logarithmic); area of a disc: bytes")
+    axes.set_ylabel("NDCG@10")
+    _plain(axes)
+    _label(figure, axes, points)
+    return figure
+
+
+def _label(
+    figure: Figure, axes: Axes, points: list[tuple[float, float, float, ModelResult]]
+) -> None:
+    # Each label goes to the first side of its disc where it meets no other label and no other disc.
+    figure.draw_without_rendering()
+    boxes = []
+    for x, y, area, _ in points:
+        centre, radius = axes.transData.transform((x, y)), _radius(area) * figure.dpi / 72
+        boxes.append((*(centre - radius), *(centre + radius)))
+    for number, (x, y, area, model) in enumerate(points):
+        gap = _radius(area) + 4
+        weight = "bold" if model["candidate"] else "normal"
+        name = f"{model['name']}, candidate" if model["candidate"] else model["name"]
+        best = None
+        for right, up, further in _PLACES:
+            label = axes.annotate(
+                f"{name} ({_size(model['bytes'])})",
+                (x, y),
+                xytext=(right * gap, up * (gap + further)),
+                textcoords="offset points",
+                ha={0: "center", 1: "left", -1: "right"}[right],
+                va={0: "center", 1: "bottom", -1: "top"}[up],
+                fontsize=9,
+                fontweight=weight,
+            )
+            extent = label.get_window_extent()
+            box = (extent.x0, extent.y0, extent.x1, extent.y1)
+            frame = axes.get_window_extent()
+            inside = frame.x0 <= extent.x0 and extent.x1 <= frame.x1 and frame.y0 <= extent.y0
+            shared = sum(_shared(box, other) for i, other in enumerate(boxes) if i != number)
+            penalty = shared + (0.0 if inside else 1e6)
+            if best is None or penalty < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (penalty, label, box)
+            else:
+                label.remove()
+        assert best is not None
+        boxes.append(best[2])
+
+
+def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _radius(area: float) -> float:
+    return float((area / 3.1416) ** 0.5)
+
+
+def _size(count: int) -> str:
+    if count >= 2**20:
+        return f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**10:.0f} KiB"
+
+
+def _colour(model: ModelResult) -> str:
+    if model["candidate"]:
+        return ACCENT
+    return PLAIN if model["kind"] == BASELINE else MODEL
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(PLAIN)
+    axes.grid(axis="x", color=PLAIN, alpha=0.25, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="both", which="both", color=PLAIN)
+    axes.patch.set_alpha(0)
+
+
+def _svg(figure: Figure) -> str:
+    stream = StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    head, start, body = stream.getvalue().partition("<defs>")
+    return head + _ADAPTIVE + start + body.replace(INK, "currentColor")

@@ -1,0 +1,89 @@
+"""How long a recommendation takes and how many users a second one machine serves."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
+
+import numpy as np
+
+from slmrec.config import EvaluateModels
+from slmrec.data.sequences import Sequences
+from slmrec.evaluation.ranking import LIST_LENGTH, histories_before, top_k
+from slmrec.models.scorer import History, Scorer
+from slmrec.progress import Progress, Silent
+
+WARM_UP = 5
+"""Untimed requests a model, so that caches and thread pools are there."""
+BATCHES = 3
+"""Timed batches a model; the median counts."""
+_SHORTEST = 1e-9  # seconds; a clock that did not move must not divide by zero
+
+Timings = dict[str, dict[str, float]]
+
+
+def measure_speed(
+    scorers: Mapping[str, Scorer],
+    histories: Sequence[History],
+    config: EvaluateModels,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timings:
+    """Time whole top-10 requests: scoring the catalogue and picking the list.
+
+    The models take turns request by request, and the one that goes first changes, so whatever else
+    the machine does hits all of them alike. Histories are used in order and over again when there
+    are fewer than requests. `clock` returns seconds.
+
+    Returns model → `batch1_p50`, `batch1_p95` in milliseconds over `latency_requests` single-user
+    requests, and `users_per_second` at `batch_users` users a request.
+    """
+    progress = progress or Silent()
+    names = list(scorers)
+    requests = list(islice(cycle(histories), config.latency_requests))
+    batch = list(islice(cycle(histories), config.batch_users))
+    steps = len(requests) + BATCHES
+
+    def seconds(name: str, asked: Sequence[History]) -> float:
+        started = clock()
+        scores = scorers[name].scores(asked)
+        top_k(scores, asked, LIST_LENGTH, exclude_seen=config.filter_seen)
+        return clock() - started
+
+    for name in names:
+        for history in islice(cycle(histories), WARM_UP):
+            seconds(name, [history])
+    single: dict[str, list[float]] = {name: [] for name in names}
+    for turn, history in enumerate(requests):
+        for name in _rotated(names, turn):
+            single[name].append(seconds(name, [history]))
+        progress.update(turn + 1, steps, "latency")
+
+    for name in names:
+        seconds(name, batch)
+    batched: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(BATCHES):
+        for name in _rotated(names, turn):
+            batched[name].append(seconds(name, batch))
+        progress.update(len(requests) + turn + 1, steps, "throughput")
+
+    return {
+        name: {
+            "batch1_p50": float(1000 * np.quantile(single[name], 0.50)),
+            "batch1_p95": float(1000 * np.quantile(single[name], 0.95)),
+            "users_per_second": len(batch) / max(float(np.median(batched[name])), _SHORTEST),
+        }
+        for name in names
+    }
+
+
+def _rotated(names: Sequence[str], turn: int) -> list[str]:
+    first = turn % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def request_histories(sequences: Sequences, config: EvaluateModels) -> list[History]:
+    """Pick histories to ask for: those of test users, evenly spaced over the user index."""
+    users, positions = sequences.targets("test")
+    wanted = min(len(users), max(config.latency_requests, config.batch_users))
+    chosen = np.linspace(0, len(users) - 1, wanted).astype(np.int64)
+    return histories_before(sequences, users[chosen], positions[chosen])

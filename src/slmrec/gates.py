@@ -1,0 +1,276 @@
+"""The gates: what a candidate must show before it becomes production.
+
+A gate that cannot be computed refuses. None passes because a number was missing or not a number.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from slmrec.config import Positive, Rate, Section, Share
+
+HEADLINE = "ndcg@10"
+PositiveReal = Annotated[float, Field(gt=0)]
+
+
+class GatePolicy(Section):
+    """Thresholds of `validation/gates.yaml`; why each has its value is said there."""
+
+    min_users: Positive
+    """Users with a test target."""
+    min_gain_over_popularity: Share
+    """NDCG@10; the lower end of the paired interval must lie above it."""
+    max_loss_to_transitions: Share
+    """NDCG@10; refused when the whole paired interval lies below minus this."""
+    max_loss_share_to_student: Share
+    """Share of the student's NDCG@10 that compression may cost."""
+    min_ndcg: Rate
+    """NDCG@10 expected where there is no production model measured on the same data."""
+    max_batch1_p95_ms: PositiveReal
+    """Milliseconds, 95th percentile of one-user requests."""
+    max_megabytes: PositiveReal
+    """10^6 bytes of stored weights."""
+    max_backbone_share_of_teacher: Rate
+    """Parameters without the embedding tables."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate's outcome; `found` and `required` are for people to read."""
+
+    name: str
+    passed: bool
+    found: str
+    required: str
+    evidence: str
+    """Where the number stands."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """What is known of the production model's own evaluation."""
+
+    number: int
+    sequences_digest: str
+    metrics: Mapping[str, Any]
+    """Its `metrics.json`."""
+
+
+def check_gates(
+    metrics: Mapping[str, Any],
+    timings: Mapping[str, Any],
+    *,
+    sequences_digest: str,
+    evaluated_digest: str,
+    production: Production | None,
+    policy: GatePolicy,
+) -> list[Gate]:
+    """Put the candidate of an evaluation through every gate, in a fixed order.
+
+    `metrics` and `timings` are the contents of `metrics.json` and `timings.json`;
+    `evaluated_digest` is the digest of the sequences that the evaluation names as its input.
+    """
+    name = str(metrics.get("candidate") or "")
+    candidate = _model(metrics, name)
+    return [
+        _same_data(sequences_digest, evaluated_digest),
+        _at_least("users_evaluated", metrics.get("users"), policy.min_users, "metrics.json: users"),
+        _above_popularity(metrics, name, policy),
+        _not_below_transitions(metrics, name, policy),
+        _close_to_student(metrics, candidate, policy),
+        _not_below_production(candidate, sequences_digest, production, policy),
+        _at_most(
+            "latency",
+            _at(timings, name, "batch1_p95"),
+            policy.max_batch1_p95_ms,
+            f"timings.json: {name}.batch1_p95",
+            unit=" ms",
+        ),
+        _at_most(
+            "size",
+            _scaled(candidate.get("bytes"), 1e-6),
+            policy.max_megabytes,
+            f"metrics.json: {name}.bytes",
+            unit=" MB",
+        ),
+        _backbone_share(metrics, candidate, policy),
+    ]
+
+
+def _same_data(expected: str, found: str) -> Gate:
+    return Gate(
+        "evaluated_on_these_data",
+        bool(expected) and found == expected,
+        found[:12] or "not recorded",
+        expected[:12],
+        "evaluation/manifest.json: inputs.sequences",
+    )
+
+
+def _above_popularity(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
+    interval = _difference(metrics, name, "popularity")
+    limit = policy.min_gain_over_popularity
+    return Gate(
+        "above_popularity",
+        interval is not None and interval[0] > limit,
+        _spell_interval(interval),
+        f"95 % interval above {limit:+.4f}",
+        f"metrics.json: comparisons, {name} − popularity, {HEADLINE}",
+    )
+
+
+def _not_below_transitions(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
+    interval = _difference(metrics, name, "transitions")
+    limit = -policy.max_loss_to_transitions
+    return Gate(
+        "not_below_transitions",
+        interval is not None and interval[1] >= limit,
+        _spell_interval(interval),
+        f"95 % interval reaching {limit:+.4f} or more",
+        f"metrics.json: comparisons, {name} − transitions, {HEADLINE}",
+    )
+
+
+def _close_to_student(
+    metrics: Mapping[str, Any], candidate: Mapping[str, Any], policy: GatePolicy
+) -> Gate:
+    student = _positive(_value(_model(metrics, "student")))
+    value = _value(candidate)
+    loss = None if student is None or value is None else 1 - value / student
+    return _at_most(
+        "close_to_student",
+        loss,
+        policy.max_loss_share_to_student,
+        f"metrics.json: {HEADLINE} of {candidate.get('name', 'the candidate')} and student",
+        percent=True,
+    )
+
+
+def _not_below_production(
+    candidate: Mapping[str, Any],
+    sequences_digest: str,
+    production: Production | None,
+    policy: GatePolicy,
+) -> Gate:
+    value, upper = _value(candidate), _upper(candidate)
+    if production is None or production.sequences_digest != sequences_digest:
+        why = "no production yet" if production is None else "production saw other data"
+        return _at_least(
+            "not_below_production", value, policy.min_ndcg, f"metrics.json: {HEADLINE}; {why}"
+        )
+    recorded = _value(_model(production.metrics, str(production.metrics.get("candidate") or "")))
+    return Gate(
+        "not_below_production",
+        recorded is not None and value is not None and upper is not None and upper >= recorded,
+        "not measured"
+        if value is None or upper is None
+        else f"{value:.4f}, interval up to {upper:.4f}",
+        "the production model's value, which is not recorded"
+        if recorded is None
+        else f"interval reaching {recorded:.4f}",
+        f"metrics.json: {HEADLINE}; version {production.number}, same data",
+    )
+
+
+def _backbone_share(
+    metrics: Mapping[str, Any], candidate: Mapping[str, Any], policy: GatePolicy
+) -> Gate:
+    teacher = _positive(_number(_model(metrics, "teacher").get("parameters_backbone")))
+    own = _positive(_number(candidate.get("parameters_backbone")))
+    return _at_most(
+        "backbone_share_of_teacher",
+        None if teacher is None or own is None else own / teacher,
+        policy.max_backbone_share_of_teacher,
+        f"metrics.json: parameters_backbone of {candidate.get('name', 'the candidate')} and teacher",
+        percent=True,
+    )
+
+
+def _at_least(name: str, found: Any, limit: float, evidence: str) -> Gate:
+    number = _number(found)
+    return Gate(
+        name,
+        number is not None and number >= limit,
+        "not measured" if number is None else f"{number:.4g}",
+        f"at least {limit:g}",
+        evidence,
+    )
+
+
+def _at_most(
+    name: str, found: Any, limit: float, evidence: str, *, unit: str = "", percent: bool = False
+) -> Gate:
+    number = _number(found)
+    scale, unit = (100, " %") if percent else (1, unit)
+    return Gate(
+        name,
+        number is not None and number <= limit,
+        "not measured" if number is None else f"{scale * number:.4g}{unit}",
+        f"at most {scale * limit:g}{unit}",
+        evidence,
+    )
+
+
+def _model(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A model's entry; an empty one when it is not there, from which every gate refuses."""
+    for model in metrics.get("models") or ():
+        if name and model.get("name") == name:
+            found: Mapping[str, Any] = model
+            return found
+    return {}
+
+
+def _difference(metrics: Mapping[str, Any], a: str, b: str) -> tuple[float, float] | None:
+    """95 % interval of `a` minus `b`, whichever way round it was recorded."""
+    for comparison in metrics.get("comparisons") or ():
+        pair = (comparison.get("a"), comparison.get("b"))
+        if comparison.get("metric") != HEADLINE or pair not in ((a, b), (b, a)):
+            continue
+        interval = comparison.get("ci95")
+        if not isinstance(interval, list | tuple) or len(interval) != 2:
+            return None
+        low, high = _number(interval[0]), _number(interval[1])
+        if low is None or high is None:
+            return None
+        return (low, high) if pair == (a, b) else (-high, -low)
+    return None
+
+
+def _at(content: Any, *keys: str | int) -> Any:
+    """A nested value; None where the way to it is broken."""
+    for key in keys:
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return content
+
+
+def _value(model: Mapping[str, Any]) -> float | None:
+    return _number(_at(model, "metrics", HEADLINE, "value"))
+
+
+def _upper(model: Mapping[str, Any]) -> float | None:
+    return _number(_at(model, "metrics", HEADLINE, "ci95", 1))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and value > 0 else None
+
+
+def _scaled(value: Any, factor: float) -> float | None:
+    number = _positive(_number(value))
+    return None if number is None else number * factor
+
+
+def _spell_interval(interval: tuple[float, float] | None) -> str:
+    return "not measured" if interval is None else f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"

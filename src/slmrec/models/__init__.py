@@ -1,0 +1,1 @@
+"""Recommenders: torch modules, baselines, and the one interface through which all are judged."""

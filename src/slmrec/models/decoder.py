@@ -1,0 +1,181 @@
+"""A Llama-architecture decoder over item embeddings: the teacher, and with fewer layers the student.
+
+The modules compute what Hugging Face's Llama computes and use its parameter names inside a layer,
+which a test checks against `transformers`. Ours adds what a recommender needs: item embeddings that
+are also the output head, dropout, hidden states at block ends, and feed-forward widths that pruning
+may make different in every layer.
+"""
+
+import math
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slmrec.config import Section
+from slmrec.errors import ConfigError
+from slmrec.models.encoder import SequenceEncoder
+
+
+class DecoderShape(Section):
+    """Everything needed to build a decoder before its weights are loaded."""
+
+    items: int
+    """Catalogue size, padding not counted."""
+    width: int
+    heads: int
+    feed_forward: tuple[int, ...]
+    """Inner width of each layer's feed-forward network; its length is the number of layers."""
+    max_length: int
+    rms_epsilon: float = 1e-6
+    rope_theta: float = 10_000.0
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers."""
+        return len(self.feed_forward)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "DecoderShape":
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"{self.heads} heads do not divide width {self.width} into even parts")
+        return self
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention with rotary positions."""
+
+    def __init__(self, shape: DecoderShape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.q_proj = nn.Linear(shape.width, shape.width, bias=False)
+        self.k_proj = nn.Linear(shape.width, shape.width, bias=False)
+        self.v_proj = nn.Linear(shape.width, shape.width, bias=False)
+        self.o_proj = nn.Linear(shape.width, shape.width, bias=False)
+
+    def forward(
+        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """Mix positions: [batch, length, width] → the same shape."""
+        batch, length, width = hidden.shape
+
+        def split(x: Tensor) -> Tensor:  # → [batch, heads, length, head width]
+            return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+        query = _rotate(split(self.q_proj(hidden)), rotation)
+        key = _rotate(split(self.k_proj(hidden)), rotation)
+        mixed = F.scaled_dot_product_attention(
+            query, key, split(self.v_proj(hidden)), attn_mask=mask, is_causal=mask is None
+        )
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward network (SwiGLU)."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, inner, bias=False)
+        self.up_proj = nn.Linear(width, inner, bias=False)
+        self.down_proj = nn.Linear(inner, width, bias=False)
+
+    def channels(self, hidden: Tensor) -> Tensor:
+        """Activations of the inner channels: [..., width] → [..., inner]."""
+        return F.silu(self.gate_proj(hidden)) * self.up_proj(hidden)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., width] → [..., width]."""
+        out: Tensor = self.down_proj(self.channels(hidden))
+        return out
+
+
+class DecoderLayer(nn.Module):
+    """One pre-norm Llama layer with dropout on both residual branches."""
+
+    def __init__(self, shape: DecoderShape, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
+        self.self_attn = Attention(shape)
+        self.post_attention_layernorm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
+        self.mlp = FeedForward(shape.width, inner)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """[batch, length, width] → the same shape."""
+        attended = self.self_attn(self.input_layernorm(hidden), rotation, mask)
+        hidden = hidden + self.dropout(attended)
+        return hidden + self.dropout(self.mlp(self.post_attention_layernorm(hidden)))
+
+
+class Decoder(SequenceEncoder):
+    """Item embeddings, decoder layers, final norm; scores are dot products with the embeddings."""
+
+    def __init__(
+        self, shape: DecoderShape, dropout: float = 0.0, embedding_dropout: float = 0.0
+    ) -> None:
+        super().__init__(shape.items, shape.width, shape.max_length)
+        self.shape = shape
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.layers = nn.ModuleList(
+            DecoderLayer(shape, inner, dropout) for inner in shape.feed_forward
+        )
+        self.norm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal(0, 0.02); what writes into the residual stream is scaled down with depth."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.02)
+                if name.endswith(("o_proj.weight", "down_proj.weight")):
+                    parameter.data.div_(math.sqrt(2 * self.shape.layers))
+        self.items.weight.data[0].zero_()
+
+    def forward(
+        self, items: Tensor, positions: Tensor, mask: Tensor | None = None, blocks: int = 1
+    ) -> list[Tensor]:
+        """Hidden states at the end of each of `blocks` equal groups of layers.
+
+        `items`, `positions` int64 [batch, length]; `mask` bool [batch, 1, length, length], true
+        where a query (row) may look, none for plain causal. Returns `blocks` tensors
+        [batch, length, width], the last one normed: it is what items are scored with.
+        """
+        if len(self.layers) % blocks:
+            raise ConfigError(f"{blocks} blocks do not divide {len(self.layers)} layers")
+        every = len(self.layers) // blocks
+        hidden = self.embedding_dropout(self.items(items))
+        rotation = _rotary(positions, self.shape)
+        states = []
+        for number, layer in enumerate(self.layers, start=1):
+            hidden = layer(hidden, rotation, mask)
+            if number % every == 0 and number < len(self.layers):
+                states.append(hidden)
+        return [*states, self.norm(hidden)]
+
+    def first_layers(self, layers: int, dropout: float, embedding_dropout: float) -> "Decoder":
+        """A decoder of this one's embeddings, first `layers` layers and final norm, copied."""
+        if layers > len(self.layers):
+            raise ConfigError(f"{layers} layers asked of a decoder that has {len(self.layers)}")
+        shape = self.shape.model_copy(update={"feed_forward": self.shape.feed_forward[:layers]})
+        student = Decoder(shape, dropout, embedding_dropout)
+        mine = self.state_dict()
+        student.load_state_dict({name: mine[name] for name in student.state_dict()})
+        return student
+
+
+def _rotary(positions: Tensor, shape: DecoderShape) -> tuple[Tensor, Tensor]:
+    head = shape.width // shape.heads
+    exponent = torch.arange(0, head, 2, dtype=torch.float32, device=positions.device) / head
+    angle = positions[..., None].float() * shape.rope_theta**-exponent  # [batch, length, head / 2]
+    angle = torch.cat((angle, angle), dim=-1)[:, None]  # [batch, 1, length, head]
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    cosine, sine = rotation
+    first, second = x.chunk(2, dim=-1)
+    return (x * cosine + torch.cat((-second, first), dim=-1) * sine).to(x.dtype)

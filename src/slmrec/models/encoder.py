@@ -1,0 +1,73 @@
+"""What SASRec and the decoder have in common: item embeddings in, a state per position out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slmrec.data.sequences import PADDING
+
+
+class SequenceEncoder(nn.Module, ABC):
+    """Reads items, gives hidden states; the item embeddings are also the output head."""
+
+    def __init__(self, items: int, width: int, max_length: int) -> None:
+        super().__init__()
+        self.items = nn.Embedding(items + 1, width, padding_idx=PADDING)
+        self.max_length = max_length
+
+    @abstractmethod
+    def forward(
+        self, items: Tensor, positions: Tensor, mask: Tensor | None = None, blocks: int = 1
+    ) -> list[Tensor]:
+        """Hidden states at block ends, each [batch, length, width]; items are scored with the last."""
+
+    def last_states(self, items: Tensor, last: Tensor) -> Tensor:
+        """States after the newest item: [batch, width].
+
+        `items` int64 [batch, length], padded on the right; `last` int64 [batch], index of the newest
+        item. Padding stands behind it, so plain causal attention never sees it.
+        """
+        positions = torch.arange(items.shape[1], device=items.device).expand_as(items)
+        states = self(items, positions)[-1]
+        index = last[:, None, None].expand(-1, 1, states.shape[2])
+        return states.gather(1, index).squeeze(1)
+
+    def catalogue_scores(self, items: Tensor, last: Tensor) -> Tensor:
+        """Scores of every item after the newest one: [batch, items + 1]."""
+        return self.last_states(items, last) @ self.items.weight.T
+
+    def parameters_total(self) -> int:
+        """Every parameter."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def parameters_backbone(self) -> int:
+        """Parameters without embedding tables."""
+        tables = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Embedding))
+        return self.parameters_total() - tables
+
+
+def packed_mask(segments: Tensor) -> Tensor:
+    """Who may look at whom in rows that hold several histories.
+
+    `segments` int64 [batch, length], one number a history (padding is one too). Returns bool
+    [batch, 1, length, length]: same history and not later.
+    """
+    length = segments.shape[1]
+    same = segments[:, :, None] == segments[:, None, :]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    return (same & causal)[:, None]
+
+
+def right_padded(histories: Sequence[NDArray[np.int32]], max_length: int) -> tuple[Tensor, Tensor]:
+    """The newest `max_length` items of each history as (items [batch, longest], last [batch])."""
+    lengths = [min(len(history), max_length) for history in histories]
+    items = np.zeros((len(histories), max(max(lengths, default=1), 1)), dtype=np.int64)
+    for row, (history, length) in enumerate(zip(histories, lengths, strict=True)):
+        if length:
+            items[row, :length] = history[-length:]
+    last = np.maximum(np.asarray(lengths, dtype=np.int64) - 1, 0)
+    return torch.from_numpy(items), torch.from_numpy(last)

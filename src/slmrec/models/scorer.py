@@ -1,0 +1,30 @@
+"""The interface through which every model is evaluated, timed and served."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+History = NDArray[np.int32]
+"""A user's item indices, oldest first; never contains padding."""
+
+
+class Scorer(Protocol):
+    """Anything that scores the whole catalogue for a batch of histories."""
+
+    name: str
+    """How tables call it: `popularity`, `sasrec`, `teacher`, `student`, a variant's name."""
+    parameters_total: int
+    parameters_backbone: int
+    """Parameters without the embedding tables."""
+    bytes: int
+    """Size of the stored weights; 0 for a model that has none."""
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Scores of every item: float32 [histories, items + 1]; column 0 (padding) means nothing.
+
+        A history may be longer than the model can read; the model keeps the newest part.
+        An empty history is allowed.
+        """
+        ...

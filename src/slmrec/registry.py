@@ -1,0 +1,317 @@
+"""The model registry: immutable numbered versions and one movable pointer, in a local folder.
+
+    versions/000001/            model/, evaluation/, timings/, reference/, version.json
+    channels/production.json    which version serves, and who moved it there, when and why
+    decisions.jsonl             every promotion and refusal, in order; only ever appended to
+
+A version is written aside and renamed whole. The pointer moves by compare-and-swap under a file
+lock. There is no clock here: the caller says who acts and when.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from slmrec.artifacts import Artifact, canonical_json, open_artifact, write_json
+from slmrec.errors import ArtifactError, RegistryConflict
+
+LOCK_SECONDS = 60.0
+_NUMBER = re.compile(r"[0-9]{6,}")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data a version was trained on, as far as later runs need to know."""
+
+    sequences_digest: str
+    interactions: int
+    last: int
+    """Newest timestamp, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model with its evidence."""
+
+    number: int
+    path: Path
+    name: str
+    """The variant's name."""
+    model_digest: str
+    evaluation_digest: str
+    code_digest: str
+    data: DataFacts
+    added: str
+    """When, as the caller said."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of `decisions.jsonl`."""
+
+    action: str
+    """`promote` or `refuse`."""
+    version: int | None
+    previous: int | None
+    """What was production when the decision fell."""
+    reason: str
+    actor: str
+    time: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what the decision rests on, by name."""
+
+
+class Registry:
+    """A registry folder; it is made by the first write."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._versions = self.path / "versions"
+        self._pointer = self.path / "channels" / "production.json"
+        self._decisions = self.path / "decisions.jsonl"
+
+    def production(self) -> Version | None:
+        """The version that serves now; None before the first promotion. Raises `ArtifactError`."""
+        number = self._current()
+        return None if number is None else self.version(number)
+
+    def versions(self) -> list[Version]:
+        """Every version, oldest first. Raises `ArtifactError`."""
+        if not self._versions.is_dir():
+            return []
+        names = [path.name for path in self._versions.iterdir() if _NUMBER.fullmatch(path.name)]
+        return [self.version(number) for number in sorted(map(int, names))]
+
+    def version(self, number: int) -> Version:
+        """One version. Raises `ArtifactError` when there is none of that number."""
+        path = self._folder(number)
+        content = _read_json(path / "version.json")
+        try:
+            return Version(path=path, **{**content, "data": DataFacts(**content["data"])})
+        except (TypeError, KeyError) as error:
+            raise ArtifactError(
+                f"{path / 'version.json'}: not a version of this registry ({error}); "
+                "restore the registry from a copy"
+            ) from None
+
+    def decisions(self) -> list[Decision]:
+        """Every recorded decision, oldest first. Raises `ArtifactError` naming a broken line."""
+        if not self._decisions.exists():
+            return []
+        found = []
+        lines = self._decisions.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(Decision(**json.loads(line)))
+            except (ValueError, TypeError):
+                raise ArtifactError(
+                    f"{self._decisions}, line {number}: not a decision, found {line[:60]!r}; "
+                    "a writer was interrupted, move the line to a file beside it"
+                ) from None
+        return found
+
+    def add(
+        self,
+        model: Artifact,
+        evaluation: Artifact,
+        timings: Artifact,
+        data: DataFacts,
+        *,
+        code_digest: str,
+        time: str,
+    ) -> Version:
+        """Copy a model and its evidence into a new version.
+
+        The same model with the same evaluation gives the version that is already there, so that a
+        rerun does not grow the registry. Raises `ArtifactError` when a copy is not what was read.
+        """
+        with self._locked():
+            known = self.versions()
+            for version in known:
+                if (version.model_digest, version.evaluation_digest) == (
+                    model.digest,
+                    evaluation.digest,
+                ):
+                    return version
+            number = max((version.number for version in known), default=0) + 1
+            staging = self._versions / f".partial-{number:06d}"
+            shutil.rmtree(staging, ignore_errors=True)  # left by a writer that was killed
+            staging.mkdir(parents=True)
+            for name, artifact in (
+                ("model", model),
+                ("evaluation", evaluation),
+                ("timings", timings),
+            ):
+                shutil.copytree(artifact.path, staging / name)
+                if open_artifact(staging / name).digest != artifact.digest:
+                    raise ArtifactError(
+                        f"{artifact.path}: changed while it was copied; run the pipeline again"
+                    )
+            (staging / "reference").mkdir()
+            write_json(staging / "reference" / "facts.json", asdict(data))
+            write_json(
+                staging / "version.json",
+                {
+                    "number": number,
+                    "name": str(model.properties["name"]),
+                    "model_digest": model.digest,
+                    "evaluation_digest": evaluation.digest,
+                    "code_digest": code_digest,
+                    "data": asdict(data),
+                    "added": time,
+                },
+            )
+            for path in staging.rglob("*"):
+                _sync(path)
+            _sync(staging)
+            staging.rename(self._folder(number))
+            _sync(self._versions)
+            return self.version(number)
+
+    def promote(
+        self,
+        version: int,
+        expected_current: int | None,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision:
+        """Make `version` production if production still is `expected_current`.
+
+        Going back is promoting an older version. Raises `RegistryConflict` when somebody else moved
+        the pointer first, `ArtifactError` when the version or its model is not whole.
+        """
+        with self._locked():
+            current = self._current()
+            if current != expected_current:
+                raise RegistryConflict(
+                    f"{self._pointer}: production is {_spell(current)}, expected "
+                    f"{_spell(expected_current)}; somebody moved it meanwhile, so look at "
+                    f"decisions.jsonl and decide again about {_spell(version)}"
+                )
+            open_artifact(self.version(version).path / "model")
+            decision = Decision(
+                "promote", version, current, reason, actor, time, dict(evidence or {})
+            )
+            # The pointer holds the whole decision: a crash before the next line loses no reason.
+            _replace_json(self._pointer, asdict(decision))
+            self._append(decision)
+            return decision
+
+    def refuse(
+        self,
+        version: int | None,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str],
+    ) -> Decision:
+        """Record that a version was not promoted.
+
+        A refusal of the same version on the same evidence for the same reason is recorded once.
+        """
+        with self._locked():
+            decision = Decision(
+                "refuse", version, self._current(), reason, actor, time, dict(evidence)
+            )
+            for earlier in self.decisions():
+                if (
+                    earlier.action == "refuse"
+                    and earlier.version == version
+                    and earlier.reason == reason
+                    and earlier.evidence == decision.evidence
+                ):
+                    return earlier
+            self._append(decision)
+            return decision
+
+    def _folder(self, number: int) -> Path:
+        return self._versions / f"{number:06d}"
+
+    def _current(self) -> int | None:
+        if not self._pointer.exists():
+            return None
+        number = _read_json(self._pointer).get("version")
+        if not isinstance(number, int):
+            raise ArtifactError(
+                f"{self._pointer}: version is {number!r}, expected a number; restore it from the "
+                "last promotion in decisions.jsonl"
+            )
+        return number
+
+    def _append(self, decision: Decision) -> None:
+        line = canonical_json(asdict(decision)) + "\n"
+        with self._decisions.open("ab+") as stream:
+            if stream.tell() > 0:
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":  # an interrupted writer: keep its half line apart
+                    line = "\n" + line
+            stream.write(line.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "registry.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RegistryConflict(
+                f"{self.path / 'registry.lock'}: held by another process for more than "
+                f"{LOCK_SECONDS:.0f} s; wait for that run to end and try again"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path}: missing; name a version that 'registry' lists, or restore the registry"
+        ) from None
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path}: not valid JSON ({error}); restore the registry from a copy"
+        ) from None
+    if not isinstance(content, dict):
+        raise ArtifactError(
+            f"{path}: holds a {type(content).__name__}, expected an object; restore the registry"
+        )
+    return content
+
+
+def _replace_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    write_json(aside, content)
+    _sync(aside)
+    os.replace(aside, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _spell(number: int | None) -> str:
+    return "no version" if number is None else f"version {number}"

@@ -1,0 +1,1 @@
+"""Batching, losses and the optimisation loop."""

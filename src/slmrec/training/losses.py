@@ -1,0 +1,89 @@
+"""The losses of distillation, each a mean over positions (SLMRec, arXiv 2405.17890, section 4)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of `states @ table.T` whose gradients are made while the scores exist.
+
+    Scores live for one block of positions at a time, so memory does not grow with the batch.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, table: Tensor, targets: Tensor, block: int, dtype: torch.dtype
+    ) -> Tensor:
+        count = states.shape[0]
+        table_typed, states_typed = table.to(dtype), states.to(dtype)
+        state_gradient = torch.empty_like(states)
+        table_gradient = torch.zeros_like(table)
+        total = states.new_zeros(())
+        for low in range(0, count, block):
+            part, target = states_typed[low : low + block], targets[low : low + block, None]
+            scores = (part @ table_typed.T).float()  # [block, items]
+            scores -= scores.amax(dim=1, keepdim=True)
+            picked = scores.gather(1, target)
+            probability = scores.exp_()
+            normaliser = probability.sum(dim=1, keepdim=True)
+            total += (normaliser.log() - picked).sum()
+            probability /= normaliser
+            probability.scatter_add_(1, target, torch.full_like(picked, -1.0))
+            gradient = probability.to(dtype)
+            state_gradient[low : low + block] = gradient @ table_typed
+            table_gradient += gradient.T @ part
+        ctx.save_for_backward(state_gradient.div_(count), table_gradient.div_(count))
+        return total / count
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        state_gradient, table_gradient = ctx.saved_tensors
+        return outputs[0] * state_gradient, outputs[0] * table_gradient, None, None, None
+
+
+def linear_cross_entropy(
+    states: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    max_logit_mib: int = 64,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Full-softmax cross-entropy over the catalogue without holding all its scores.
+
+    `states` float32 [positions, width]; `table` float32 [items + 1, width], row 0 is padding and
+    takes no part; `targets` int64 [positions], 1 … items. Matrix products in `dtype`, the softmax in
+    float32; at most `max_logit_mib` MiB of scores exist at once. Returns the mean, a scalar.
+    """
+    block = max(max_logit_mib * 2**20 // (4 * (table.shape[0] - 1)), 1)
+    loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        states, table[1:], targets - 1, block, dtype
+    )
+    return loss
+
+
+def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of 1 − cos over positions; both [positions, width]."""
+    return (1 - F.cosine_similarity(student, teacher, dim=-1)).mean()
+
+
+def norm_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of ‖teacher − student‖² / width over positions; both [positions, width]."""
+    return (student - teacher).square().mean()
+
+
+def top_k_divergence(
+    states: Tensor, table: Tensor, indices: Tensor, teacher_scores: Tensor, temperature: float
+) -> Tensor:
+    """Mean KL(teacher ‖ student) over the teacher's top-K items, both renormalised on them.
+
+    `states` [positions, width]; `table` [items + 1, width]; `indices` int64 and `teacher_scores`
+    [positions, K]. Multiplied by temperature² so that the gradient's size does not depend on it.
+    """
+    student_scores = torch.einsum("pd,pkd->pk", states, F.embedding(indices, table))
+    student_log = F.log_softmax(student_scores / temperature, dim=-1)
+    teacher_log = F.log_softmax(teacher_scores / temperature, dim=-1)
+    divergence = (teacher_log.exp() * (teacher_log - student_log)).sum(dim=-1).mean()
+    return divergence * temperature**2

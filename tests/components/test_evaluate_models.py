@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from components.evaluate_models.step import run
+from slmrec.artifacts import open_artifact, publish
+from slmrec.columns import ItemIndex
+from slmrec.compress.export import export_servable
+from slmrec.config import EvaluateModels, Variant
+from slmrec.models.checkpoint import write_model
+from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.models.sasrec import SASRec, SASRecShape
+
+ITEMS, USERS, LENGTH = 12, 40, 6
+CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=50, latency_requests=3, batch_users=4).to_json()
+
+
+def write_sequences(directory):
+    generator = np.random.default_rng(1)
+    rows = [generator.permutation(ITEMS)[:LENGTH] + 1 for _ in range(USERS)]
+    offsets = np.arange(0, USERS * LENGTH + 1, LENGTH)
+    with publish(directory, "sequences", properties={"items": ITEMS}) as staging:
+        np.save(staging / "offsets.npy", offsets)
+        np.save(staging / "items.npy", np.concatenate(rows).astype(np.int32))
+        np.save(staging / "timestamps.npy", np.arange(USERS * LENGTH))
+        np.save(staging / "train_end.npy", offsets[1:] - 2)
+        np.save(staging / "validation_end.npy", offsets[1:] - 1)
+    return open_artifact(directory)
+
+
+def write_torch_model(directory, kind, model, sequences):
+    with publish(
+        directory, kind, inputs={"sequences": sequences}, properties={"name": kind}
+    ) as staging:
+        write_model(staging, model)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Untrained models of the smallest size, with the real artifact kinds."""
+    root = tmp_path_factory.mktemp("inputs")
+    torch.manual_seed(3)
+    sequences = write_sequences(root / "sequences")
+    sasrec = SASRec(SASRecShape(items=ITEMS, width=4, layers=1, heads=1, max_length=8))
+    teacher = Decoder(
+        DecoderShape(items=ITEMS, width=4, heads=1, feed_forward=(8, 8), max_length=8)
+    )
+    student = Decoder(DecoderShape(items=ITEMS, width=4, heads=1, feed_forward=(8,), max_length=8))
+    for kind, model in (("sasrec", sasrec), ("teacher", teacher), ("student", student)):
+        write_torch_model(root / kind, kind, model, sequences)
+    catalogue = pl.DataFrame({ItemIndex.INDEX: range(1, ITEMS + 1)})
+    export_servable(
+        student.eval(),
+        catalogue,
+        Variant(name="plain", weights="float32"),
+        root / "plain",
+        sample=[],
+        inputs={"student": open_artifact(root / "student")},
+    )
+    return root
+
+
+def arguments(inputs, outputs):
+    models = [str(inputs / kind) for kind in ("sequences", "sasrec", "teacher", "student")]
+    written = [str(outputs / name) for name in ("evaluation", "timings", "kfp/metrics", "kfp/page")]
+    return (*models, [str(inputs / "plain")], CONFIG, *written)
+
+
+def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
+    metadata = run(*arguments(inputs, tmp_path))
+    evaluation = open_artifact(tmp_path / "evaluation", "evaluation")
+    timings = open_artifact(tmp_path / "timings", "timings")
+    names = ["popularity", "transitions", "sasrec", "teacher", "student", "plain"]
+    results = evaluation.json("metrics.json")
+    assert [model["name"] for model in results["models"]] == names
+    assert results["users"] == USERS
+    assert results["candidate"] == "plain"
+    assert sorted(timings.json("timings.json")) == sorted(names)
+    assert timings.inputs["evaluation"] == evaluation.digest
+
+    assert metadata["digest"] == evaluation.digest
+    assert metadata["headline"].endswith("over 40 users")
+    figures = json.loads((tmp_path / "kfp/metrics").read_text())
+    candidate = results["models"][-1]["metrics"]
+    assert figures["ndcg@10"] == candidate["ndcg@10"]["value"] == metadata["ndcg@10"]
+    page = (tmp_path / "kfp/page").read_bytes()
+    assert page == evaluation.file("report.html").read_bytes()
+    json.dumps(metadata)
+
+
+def test_exported_model_ranks_like_its_source_when_nothing_was_quantized(inputs, tmp_path):
+    run(*arguments(inputs, tmp_path))
+    ranks = pl.read_parquet(tmp_path / "evaluation" / "ranks.parquet")
+    assert (ranks["plain"] == ranks["student"]).mean() > 0.95  # near ties may swap
+
+
+def test_evaluation_has_the_same_digest_when_the_step_runs_again(inputs, tmp_path):
+    first = run(*arguments(inputs, tmp_path / "first"))
+    second = run(*arguments(inputs, tmp_path / "second"))
+    assert first["digest"] == second["digest"]
+
+
+def test_step_is_refused_when_the_teacher_is_another_kind(inputs, tmp_path, capsys):
+    given = list(arguments(inputs, tmp_path))
+    given[2] = given[3]
+    with pytest.raises(SystemExit) as stop:
+        run(*given)
+    assert stop.value.code == 4
+    assert "holds a 'student', expected a 'teacher'" in capsys.readouterr().err
+
+
+def test_step_is_refused_when_a_model_knows_other_sequences(inputs, tmp_path, capsys):
+    with publish(tmp_path / "other", "sequences", properties={"items": ITEMS}):
+        pass
+    model = SASRec(SASRecShape(items=ITEMS, width=4, layers=1, heads=1, max_length=8))
+    write_torch_model(tmp_path / "sasrec", "sasrec", model, open_artifact(tmp_path / "other"))
+    given = list(arguments(inputs, tmp_path))
+    given[1] = str(tmp_path / "sasrec")
+    with pytest.raises(SystemExit):
+        run(*given)
+    assert "this 'sasrec' was made from the sequences" in capsys.readouterr().err

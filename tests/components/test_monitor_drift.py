@@ -1,0 +1,89 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from components.runtime import ROOT
+from slmrec.artifacts import open_artifact, publish
+from slmrec.config import MonitorDrift
+
+CONFIG = MonitorDrift(window_share=0.2, min_users=20, history_windows=1).to_json()
+STEP = """
+import sys
+from components.monitor_drift.step import run
+print(run(*sys.argv[1:])["verdict"])
+"""
+
+
+def save_log(path, turned):
+    """240 users, 3 to 15 interactions; with `turned`, other items from .7 of the time on."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 16, 240)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    times = np.concatenate([np.sort(rng.integers(0, 10**7, length)) for length in lengths])
+    items = rng.integers(1, 21, len(times))
+    arrays = {
+        "offsets": offsets,
+        "items": np.where(turned & (times > 7 * 10**6), items + 20, items).astype(np.int32),
+        "timestamps": times,
+        "train_end": offsets[1:],
+        "validation_end": offsets[1:],
+    }
+    with publish(path, "sequences", properties={"items": 40}) as directory:
+        for name, array in arrays.items():
+            np.save(directory / f"{name}.npy", array)
+    return str(path)
+
+
+def run_step(*arguments):
+    # In its own process, as the pipeline runs it: what Evidently warns of on import stays there.
+    return subprocess.run(
+        [sys.executable, "-c", STEP, *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "SLMREC_EVENTS"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize(("turned", "verdict"), [(True, "drift"), (False, "stable")])
+def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict):
+    sequences = save_log(tmp_path / "sequences", turned)
+    said = run_step(sequences, str(tmp_path / "registry"), CONFIG, str(tmp_path / "report"))
+    assert said == verdict
+    report = open_artifact(tmp_path / "report", "drift_report")
+    names = {path.name for path in report.path.iterdir()}
+    assert names == {
+        "drift.json",
+        "drift.svg",
+        "evidently.html",
+        "evidently.json",
+        "manifest.json",
+        "report.html",
+    }
+    found = report.json("drift.json")
+    assert found["verdict"] == verdict == report.properties["verdict"]
+    assert bool(found["alarms"]) is turned
+    if turned:
+        by_name = {alarm["name"]: alarm["sentence"] for alarm in found["alarms"]}
+        assert by_name["item_popularity"].startswith("people turned to other items")
+        assert set(found["alarms"][0]) == {
+            *("name", "family", "reference", "current", "effect", "p"),
+            *("touched_share", "threshold", "sentence"),
+        }
+    assert json.loads((report.path / "evidently.json").read_text())["metrics"]
+
+
+def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
+    from components.monitor_drift.step import run
+
+    sequences = save_log(tmp_path / "sequences", False)
+    config = MonitorDrift(min_users=1000).to_json()
+    metadata = run(sequences, "", config, str(tmp_path / "report"))
+    assert metadata["verdict"] == "not enough data"
+    assert metadata["headline"] == "not enough data"
+    assert open_artifact(tmp_path / "report").digest == metadata["digest"]

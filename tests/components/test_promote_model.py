@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+
+from components.promote_model.step import run
+from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.config import PromoteModel
+from slmrec.registry import Registry
+
+CONFIG = PromoteModel().to_json()
+WHEN = "2026-01-02T03:04:05+00:00"
+
+
+class Workshop:
+    """Makes a run's artifacts and promotes them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.registry = Registry(folder / "registry")
+        self.sequences = folder / "sequences"
+        arrays = {
+            "offsets": np.array([0, 3]),
+            "items": np.array([1, 2, 1], dtype=np.int32),
+            "timestamps": np.array([10, 20, 30]),
+            "train_end": np.array([3]),
+            "validation_end": np.array([3]),
+        }
+        with publish(self.sequences, "sequences", properties={"items": 2}) as directory:
+            for name, array in arrays.items():
+                np.save(directory / f"{name}.npy", array)
+
+    def promote(self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8")):
+        """Promote the candidate of a run whose models differ by `seed`."""
+        models = []
+        for name in names:
+            path = self.folder / f"{name}-{seed}"
+            with publish(path, "servable", properties={"name": name}) as directory:
+                write_json(directory / "weights.json", seed)
+            models.append(str(path))
+        self._evaluation(ndcg, candidate)
+        metadata = run(
+            str(self.folder / "evaluation"),
+            str(self.folder / "timings"),
+            models,
+            str(self.sequences),
+            str(self.registry.path),
+            "code",
+            WHEN,
+            CONFIG,
+            str(self.folder / "promotion"),
+        )
+        promotion = open_artifact(self.folder / "promotion", "promotion")
+        assert promotion.digest == metadata["digest"]
+        json.dumps(metadata, allow_nan=False)
+        return metadata, promotion.json("promotion.json")
+
+    def _evaluation(self, ndcg, candidate):
+        def entry(name, value, backbone):
+            scored = {"value": value, "ci95": [value - 0.002, value + 0.002]}
+            return {
+                "name": name,
+                "parameters_backbone": backbone,
+                "bytes": 1000,
+                "metrics": {"ndcg@10": scored},
+            }
+
+        metrics = {
+            "users": 5000,
+            "candidate": candidate,
+            "models": [
+                entry("teacher", 0.05, 800),
+                entry("student", 0.05, 100),
+                entry("int8", ndcg, 100),
+            ],
+            "comparisons": [
+                {"a": "int8", "b": other, "metric": "ndcg@10", "ci95": [0.01, 0.02]}
+                for other in ("popularity", "transitions")
+            ],
+        }
+        inputs = {"sequences": open_artifact(self.sequences)}
+        with publish(self.folder / "evaluation", "evaluation", inputs=inputs) as directory:
+            write_json(directory / "metrics.json", metrics)
+        with publish(self.folder / "timings", "timings") as directory:
+            write_json(directory / "timings.json", {"int8": {"batch1_p95": 0.5}})
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    return Workshop(tmp_path)
+
+
+def test_the_candidate_is_production_when_every_gate_passes(workshop):
+    metadata, promotion = workshop.promote()
+    assert promotion["promoted"] == 1
+    assert promotion["previous"] is None
+    assert all(gate["passed"] for gate in promotion["gates"])
+    production = workshop.registry.production()
+    assert production.name == "int8"
+    assert production.model_digest == open_artifact(workshop.folder / "int8-1").digest
+    assert (production.data.interactions, production.data.last) == (3, 30)
+    assert production.data.sequences_digest == open_artifact(workshop.sequences).digest
+    (decision,) = workshop.registry.decisions()
+    assert (decision.action, decision.time, decision.actor) == ("promote", WHEN, "pipeline")
+    assert decision.evidence["model"] == production.model_digest
+    assert metadata["headline"] == "version 1 (int8): passed all 9 gates"
+
+
+def test_nothing_changes_when_the_candidate_is_production_already(workshop):
+    workshop.promote()
+    before = {path: path.stat().st_mtime_ns for path in workshop.registry.path.rglob("*.json*")}
+    _, promotion = workshop.promote()
+    after = {path: path.stat().st_mtime_ns for path in workshop.registry.path.rglob("*.json*")}
+    assert after == before
+    assert (promotion["promoted"], promotion["previous"]) == (1, 1)
+    assert promotion["reason"] == "already production"
+
+
+def test_the_refusal_is_recorded_when_a_gate_fails(workshop):
+    workshop.promote()
+    # 4 % below the student; the interval ends at .05, so it is not below production.
+    for _ in range(2):  # a rerun adds nothing
+        metadata, promotion = workshop.promote(seed=2, ndcg=0.048)
+    assert promotion["promoted"] is None
+    assert [gate["name"] for gate in promotion["gates"] if not gate["passed"]] == [
+        "close_to_student"
+    ]
+    assert metadata["promoted"] == 0
+    assert workshop.registry.production().number == 1
+    assert [version.number for version in workshop.registry.versions()] == [1, 2]
+    _, refusal = workshop.registry.decisions()
+    assert (refusal.action, refusal.version, refusal.previous) == ("refuse", 2, 1)
+    assert "close_to_student found 4 %, required at most 2 %" in refusal.reason
+
+
+def test_a_better_candidate_follows_when_production_was_measured_on_the_same_data(workshop):
+    workshop.promote()
+    _, promotion = workshop.promote(seed=2, ndcg=0.051)
+    assert (promotion["promoted"], promotion["previous"]) == (2, 1)
+    gate = next(g for g in promotion["gates"] if g["name"] == "not_below_production")
+    assert "version 1, same data" in gate["evidence"]
+
+
+def test_the_step_fails_when_the_candidate_is_not_among_the_models(workshop, capsys):
+    with pytest.raises(SystemExit) as caught:
+        workshop.promote(candidate="tiny")
+    assert caught.value.code == 4
+    assert "the candidate is 'tiny', expected one of ['pruned', 'int8']" in capsys.readouterr().err
+    assert workshop.registry.versions() == []

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from components.runtime import EVENTS_VARIABLE, step
+from slmrec.artifacts import open_artifact, publish
+from slmrec.errors import DataError
+
+
+@step("make_thing", outputs=("thing",), label="part")
+def make_thing(progress, part: str, thing: str):
+    progress.update(1, 2, "half")
+    progress.say("a word")
+    if part == "bad":
+        raise DataError("log.csv: 3 columns, expected 4")
+    if part == "broken":
+        raise ZeroDivisionError("by zero")
+    with publish(Path(thing), "thing"):
+        pass
+    return {"headline": "made"}
+
+
+@pytest.fixture
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(EVENTS_VARIABLE, str(path))
+    return path
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_step_reports_its_life_when_somebody_listens(tmp_path: Path, events: Path) -> None:
+    metadata = make_thing("0/2", str(tmp_path / "thing"))
+    told = read(events)
+    assert [event["event"] for event in told] == ["started", "progress", "message", "finished"]
+    assert {event["step"] for event in told} == {"make_thing[0/2]"}
+    assert told[-1]["metadata"] == metadata
+    assert told[-1]["outputs"] == {"thing": str(tmp_path / "thing")}
+
+
+def test_metadata_hold_time_memory_and_the_digest_of_each_output(tmp_path: Path) -> None:
+    metadata = make_thing("0/2", str(tmp_path / "thing"))
+    assert metadata["digests"] == {"thing": open_artifact(tmp_path / "thing").digest}
+    assert metadata["headline"] == "made"
+    assert metadata["seconds"] >= 0
+    assert metadata["peak_rss_mb"] > 1
+
+
+def test_expected_error_becomes_one_line_and_its_exit_code(
+    tmp_path: Path, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        make_thing("bad", str(tmp_path / "thing"))
+    assert stopped.value.code == 3
+    assert capsys.readouterr().err == "make_thing[bad]: log.csv: 3 columns, expected 4\n"
+    failed = read(events)[-1]
+    assert failed["event"] == "failed"
+    assert failed["message"] == "log.csv: 3 columns, expected 4"
+    assert failed["exit_code"] == 3
+
+
+def test_unexpected_error_keeps_its_traceback_and_is_reported(tmp_path: Path, events: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        make_thing("broken", str(tmp_path / "thing"))
+    assert read(events)[-1]["message"] == "ZeroDivisionError: by zero"
+
+
+def test_step_prints_to_standard_error_when_nobody_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(EVENTS_VARIABLE, raising=False)
+    make_thing("0/2", str(tmp_path / "thing"))
+    assert "make_thing[0/2]: a word" in capsys.readouterr().err

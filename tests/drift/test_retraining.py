@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from slmrec.config import DecideRetraining
+from slmrec.drift.retraining import decide, newer_than
+from slmrec.registry import DataFacts, Version
+
+PRODUCTION = Version(
+    number=3,
+    path=Path("versions/000003"),
+    name="int8",
+    model_digest="m",
+    evaluation_digest="e",
+    code_digest="code-a",
+    data=DataFacts(sequences_digest="s", interactions=1000, last=100),
+    added="2026-01-01",
+)
+
+
+def ask(verdict="stable", production=PRODUCTION, new=0, code="code-a", force=False, config=None):
+    return decide(verdict, production, new, code, force, config or DecideRetraining())
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"force": True, "production": None}, "forced"),
+        ({"production": None, "verdict": "drift"}, "no production model"),
+        ({"code": "code-b", "verdict": "drift", "new": 900}, "code changed"),
+        ({"verdict": "drift", "new": 900}, "drifted"),
+        ({"new": 50}, "5.0% of the 1,000"),
+    ],
+)
+def test_the_first_reason_wins_when_several_hold(given, word):
+    decision = ask(**given)
+    assert decision.retrain
+    assert word in decision.reason
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"new": 49},
+        {"verdict": "watch"},
+        {"verdict": "not enough data"},
+        {"code": ""},
+        {"code": "code-b", "config": DecideRetraining(on_code_change=False)},
+        {"verdict": "drift", "config": DecideRetraining(on_drift=False)},
+        {"config": DecideRetraining(min_new_share=0.0)},
+    ],
+)
+def test_there_is_no_training_when_no_reason_holds(given):
+    decision = ask(**given)
+    assert not decision.retrain
+    assert "are newer than the data of version 3" in decision.reason
+
+
+def test_new_interactions_are_those_after_the_moment(make_sequences_from_events):
+    log = make_sequences_from_events([(0, 99, 1), (0, 100, 1), (0, 101, 1), (1, 300, 1)], 1)
+    assert newer_than(log, 100) == 2

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slmrec.errors import DataError
+from slmrec.evaluation.ranking import Ranking, rank_targets, rank_users, top_k
+
+NOTHING = np.empty(0, dtype=np.int32)
+
+
+def histories(*rows):
+    return [np.array(row, dtype=np.int32) for row in rows]
+
+
+def table(*rows):
+    return np.array(rows, dtype=np.float32)
+
+
+def test_rank_counts_better_items_when_all_scores_differ():
+    # Items 1..4 score .1 .4 .3 .2: item 3 is second, item 1 is last.
+    scores = table([9, 0.1, 0.4, 0.3, 0.2], [9, 0.1, 0.4, 0.3, 0.2])
+    ranks = rank_targets(scores, [NOTHING, NOTHING], np.array([3, 1]), exclude_seen=True)
+    assert ranks.tolist() == [2, 4]
+
+
+def test_equal_scores_rank_by_item_index_when_a_model_knows_nothing():
+    scores = table(*[[0, 5, 5, 5]] * 3)
+    ranks = rank_targets(scores, [NOTHING] * 3, np.array([1, 2, 3]), exclude_seen=True)
+    assert ranks.tolist() == [1, 2, 3]
+
+
+def test_seen_items_do_not_count_when_they_are_excluded():
+    scores = table([0, 4, 3, 2, 1])
+    seen = histories([1, 2])
+    assert rank_targets(scores, seen, np.array([4]), exclude_seen=True).tolist() == [2]
+    assert rank_targets(scores, seen, np.array([4]), exclude_seen=False).tolist() == [4]
+
+
+def test_target_is_ranked_when_it_was_seen_before():
+    scores = table([0, 4, 3, 2, 1])
+    assert rank_targets(scores, histories([1, 2]), np.array([2]), exclude_seen=True).tolist() == [1]
+
+
+def test_excluded_items_stay_behind_when_the_model_gives_minus_infinity():
+    scores = table([0, 1, -np.inf, -np.inf])
+    assert rank_targets(scores, histories([2]), np.array([3]), exclude_seen=True).tolist() == [2]
+    assert top_k(scores, histories([2]), 3, exclude_seen=True).tolist() == [[1, 3, 0]]
+
+
+def test_list_is_padded_with_zero_when_too_few_items_are_left():
+    found = top_k(table([9, 1, 2]), histories([1]), 4, exclude_seen=True)
+    assert found.tolist() == [[2, 0, 0, 0]]
+
+
+def test_list_takes_the_smaller_indices_when_a_tie_crosses_its_end():
+    scores = table([0, 1, 2, 1, 3, 1])
+    assert top_k(scores, [NOTHING], 4, exclude_seen=True).tolist() == [[4, 2, 1, 3]]
+
+
+@given(
+    scores=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    seen=st.sets(st.integers(1, 12)),
+    k=st.integers(1, 14),
+)
+def test_list_and_ranks_agree_with_sorting_when_scores_tie_often(scores, seen, k):
+    items = range(1, len(scores) + 1)
+    seen = sorted(seen & set(items))
+    row = table([99, *scores])
+    ordered = sorted((i for i in items if i not in seen), key=lambda i: (-scores[i - 1], i))
+
+    found = top_k(row, histories(seen), k, exclude_seen=True)[0].tolist()
+    assert found == (ordered + [0] * k)[:k]
+    for place, item in enumerate(ordered, start=1):
+        rank = rank_targets(row, histories(seen), np.array([item]), exclude_seen=True)
+        assert rank.tolist() == [place]
+
+
+def test_model_is_named_when_its_scores_are_nan(fixed_scorer, leave_one_out):
+    sequences = leave_one_out([[1, 2, 3, 1]], 3)
+    broken = fixed_scorer("teacher", lambda history: [0, 1, float("nan"), 2])
+    with pytest.raises(DataError, match=r"model 'teacher'.*NaN.*item index 2 after.* 3 items"):
+        rank_users(broken, sequences, *sequences.targets("test"), exclude_seen=True)
+
+
+def test_padding_may_be_nan_when_the_items_are_numbers(fixed_scorer, leave_one_out):
+    sequences = leave_one_out([[1, 1, 2, 3]], 3)
+    scorer = fixed_scorer("student", lambda history: [float("nan"), 1, 2, 3])
+    ranking = rank_users(scorer, sequences, *sequences.targets("test"), exclude_seen=True)
+    assert ranking.ranks.tolist() == [1]
+
+
+def test_model_is_named_when_it_knows_another_catalogue(fixed_scorer, leave_one_out):
+    sequences = leave_one_out([[1, 2, 3, 1]], 3)
+    other = fixed_scorer("sasrec", lambda history: [0, 1])
+    with pytest.raises(DataError, match=r"'sasrec'.*\(1, 2\).*expected \(1, 4\)"):
+        rank_users(other, sequences, *sequences.targets("test"), exclude_seen=True)
+
+
+def test_ranks_are_the_same_when_chunks_are_small(fixed_scorer, leave_one_out):
+    generator = np.random.default_rng(3)
+    sequences = leave_one_out(generator.integers(1, 8, size=(9, 5)).tolist(), 7)
+    targets = sequences.targets("test")
+
+    def by_history(history):
+        return [(item * int(history.sum())) % 5 for item in range(8)]
+
+    small, whole = fixed_scorer("a", by_history), fixed_scorer("a", by_history)
+    chunked = rank_users(small, sequences, *targets, exclude_seen=True, chunk_bytes=2 * 4 * 8)
+    at_once = rank_users(whole, sequences, *targets, exclude_seen=True)
+    assert small.batches == [2, 2, 2, 2, 1]
+    assert whole.batches == [9]
+    assert chunked.ranks.tolist() == at_once.ranks.tolist()
+    assert chunked.lists.tolist() == at_once.lists.tolist()
+
+
+def test_coverage_counts_distinct_items_when_lists_are_padded():
+    lists = np.array([[1, 2, 0], [2, 5, 0]], dtype=np.int32)
+    assert Ranking(np.array([1, 1], dtype=np.int32), lists).coverage(6) == pytest.approx(3 / 6)

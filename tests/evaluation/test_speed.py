@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from slmrec.config import EvaluateModels
+from slmrec.evaluation.speed import BATCHES, WARM_UP, measure_speed, request_histories
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Slow:
+    """Takes a set time a user, and keeps a log that all models share."""
+
+    def __init__(self, name, clock, log, durations):
+        self.name, self.clock, self.log = name, clock, log
+        self.durations = iter(durations)
+
+    def scores(self, histories):
+        self.log.append((self.name, len(histories)))
+        self.clock.now += next(self.durations)
+        return np.zeros((len(histories), 4), dtype=np.float32)
+
+
+HISTORIES = [np.array([1], dtype=np.int32), np.array([2, 3], dtype=np.int32)]
+CONFIG = EvaluateModels(latency_requests=5, batch_users=8)
+
+
+def test_percentiles_and_rate_are_those_of_the_clock_when_it_is_set_by_hand():
+    clock, log = Clock(), []
+    durations = [9.0] * WARM_UP + [0.001, 0.002, 0.003, 0.004, 0.005] + [9.0] + [0.5, 0.1, 0.2]
+    found = measure_speed({"m": Slow("m", clock, log, durations)}, HISTORIES, CONFIG, clock=clock)
+    # Sorted 1..5 ms: the median is 3, the 95th percentile lies .8 of the way from 4 to 5.
+    assert found["m"]["batch1_p50"] == pytest.approx(3.0)
+    assert found["m"]["batch1_p95"] == pytest.approx(4.8)
+    assert found["m"]["users_per_second"] == pytest.approx(8 / 0.2)
+
+
+def test_models_take_turns_when_several_are_timed():
+    clock, log = Clock(), []
+    scorers = {name: Slow(name, clock, log, [1.0] * 50) for name in ("a", "b")}
+    measure_speed(scorers, HISTORIES, CONFIG, clock=clock)
+    timed = log[2 * WARM_UP :][:10]
+    assert [name for name, _ in timed] == list("abbaabbaab")
+    assert {size for _, size in timed} == {1}
+    assert [size for _, size in log[2 * WARM_UP + 10 :]] == [8] * 2 * (1 + BATCHES)
+
+
+def test_users_are_spread_over_the_index_when_more_than_asked_for(leave_one_out):
+    sequences = leave_one_out([[1, user, 1, 1] for user in range(1, 101)], 100)
+    config = EvaluateModels(latency_requests=3, batch_users=2)
+    asked = request_histories(sequences, config)
+    assert [history.tolist() for history in asked] == [[1, 1, 1], [1, 50, 1], [1, 100, 1]]

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaModel
+
+from slmrec.errors import ConfigError
+from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.models.encoder import packed_mask, right_padded
+
+
+def shape(**changes: object) -> DecoderShape:
+    values = {"items": 20, "width": 16, "heads": 2, "feed_forward": (24, 24), "max_length": 8}
+    return DecoderShape.model_validate(values | changes)
+
+
+def random_decoder(**changes: object) -> Decoder:
+    torch.manual_seed(1)
+    model = Decoder(shape(**changes)).eval()
+    for parameter in model.parameters():  # so that no path is negligible
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def test_states_equal_hugging_face_llama_when_weights_are_equal() -> None:
+    ours = random_decoder()
+    config = LlamaConfig(
+        vocab_size=21,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-6,
+        rope_theta=10_000.0,
+        pad_token_id=0,
+    )
+    theirs = LlamaModel(config).eval()
+    renamed = {name.replace("items.", "embed_tokens."): t for name, t in ours.state_dict().items()}
+    theirs.load_state_dict(renamed)
+    items = torch.tensor([[3, 7, 1, 20, 5], [9, 9, 2, 4, 11]])
+    positions = torch.arange(5).expand(2, 5)
+    with torch.inference_mode():
+        found = ours(items, positions, blocks=2)
+        expected = theirs(items, output_hidden_states=True)
+    torch.testing.assert_close(found[-1], expected.last_hidden_state, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[0], expected.hidden_states[1], atol=1e-5, rtol=1e-5)
+
+
+def test_state_does_not_change_when_future_items_change() -> None:
+    model = random_decoder()
+    positions = torch.arange(6).expand(1, 6)
+    items = torch.tensor([[3, 7, 1, 20, 5, 6]])
+    other = torch.tensor([[3, 7, 1, 2, 19, 13]])
+    with torch.inference_mode():
+        same = model(items, positions)[-1][:, :3] - model(other, positions)[-1][:, :3]
+        later = model(items, positions)[-1][:, 3:] - model(other, positions)[-1][:, 3:]
+    assert same.abs().max() == 0
+    assert later.abs().max() > 1e-3
+
+
+def test_packed_history_gives_the_states_it_has_alone() -> None:
+    model = random_decoder()
+    first, second = [3, 7, 1], [20, 5, 6, 9]
+    packed = torch.tensor([[*first, *second, 0]])
+    positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]])
+    segments = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0]])
+    with torch.inference_mode():
+        together = model(packed, positions, packed_mask(segments))[-1][0]
+        alone = [
+            model(torch.tensor([h]), torch.arange(len(h))[None])[-1][0] for h in (first, second)
+        ]
+    torch.testing.assert_close(together[:3], alone[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[3:7], alone[1], atol=1e-5, rtol=1e-5)
+
+
+def test_scores_do_not_depend_on_padding_when_batched_with_a_longer_history() -> None:
+    model = random_decoder()
+    short = torch.tensor([4, 8], dtype=torch.int32).numpy()
+    long = torch.tensor([4, 8, 15, 16, 2], dtype=torch.int32).numpy()
+    with torch.inference_mode():
+        batched = model.catalogue_scores(*right_padded([short, long], 8))[0]
+        alone = model.catalogue_scores(*right_padded([short], 8))[0]
+    torch.testing.assert_close(batched, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_first_layers_keep_embeddings_layers_and_norm_of_the_teacher() -> None:
+    teacher = random_decoder(feed_forward=(24, 24, 24, 24))
+    student = teacher.first_layers(1, dropout=0.0, embedding_dropout=0.0)
+    assert student.shape.layers == 1
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, teacher.state_dict()[name])
+        assert tensor.data_ptr() != teacher.state_dict()[name].data_ptr()
+
+
+def test_backbone_is_everything_but_the_item_table() -> None:
+    model = random_decoder()
+    # a layer: 4 square maps, 3 feed-forward maps, 2 norms; and the final norm
+    layer = 4 * 16 * 16 + 3 * 16 * 24 + 2 * 16
+    assert model.parameters_backbone() == 2 * layer + 16
+    assert model.parameters_total() == 2 * layer + 16 + 21 * 16
+
+
+def test_blocks_are_refused_when_they_do_not_divide_the_layers() -> None:
+    model = random_decoder(feed_forward=(24, 24, 24))
+    with pytest.raises(ConfigError, match="2 blocks do not divide 3 layers"):
+        model(torch.ones(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64), blocks=2)
+
+
+def test_history_is_cut_to_its_newest_items_when_longer_than_the_model_reads() -> None:
+    history = torch.arange(1, 13, dtype=torch.int32).numpy()
+    items, last = right_padded([history], 8)
+    assert items.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12]]
+    assert last.tolist() == [7]

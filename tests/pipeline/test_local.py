@@ -1,0 +1,111 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.events import EventReader
+from pipeline.local import code_digest, verified
+from slmrec.artifacts import open_artifact, publish
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    for name in ("src", "components", "validation"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.py").write_text(f"# {name}")
+    (tmp_path / "requirements.lock").write_text("a==1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changed", ["src/file.py", "components/file.py", "validation/file.py", "requirements.lock"]
+)
+def test_code_digest_changes_when_what_decides_a_step_changes(code: Path, changed: str) -> None:
+    before = code_digest(code)
+    (code / changed).write_text("other")
+    assert code_digest(code) != before
+
+
+def test_code_digest_stays_when_only_caches_times_or_documents_change(code: Path) -> None:
+    before = code_digest(code)
+    (code / "src" / "__pycache__").mkdir()
+    (code / "src" / "__pycache__" / "file.pyc").write_text("x")
+    (code / "README.md").write_text("x")
+    (code / "src" / "file.py").touch()
+    assert code_digest(code) == before
+
+
+def test_code_digest_changes_when_a_file_is_renamed(code: Path) -> None:
+    before = code_digest(code)
+    (code / "src" / "file.py").rename(code / "src" / "other.py")
+    assert code_digest(code) != before
+
+
+class TestVerifiedCache:
+    @pytest.fixture
+    def stored(self, tmp_path: Path) -> Path:
+        with publish(tmp_path / "cache", "thing") as staging:
+            (staging / "a.json").write_text("1")
+        return tmp_path / "cache"
+
+    def look_up(self, place: Path, digest: str, told: list) -> object:
+        artifact = SimpleNamespace(
+            path=str(place),
+            metadata={"step": "make", "digests": {"thing": digest}, "seconds": 1.0},
+        )
+        return verified(lambda key: {"thing": artifact}, told.append)("key")
+
+    def test_result_is_used_and_told_when_its_bytes_are_unchanged(self, stored: Path) -> None:
+        told: list = []
+        assert self.look_up(stored, open_artifact(stored).digest, told) is not None
+        assert told[0]["event"] == "cached"
+        assert told[0]["step"] == "make"
+        assert told[0]["outputs"] == {"thing": str(stored)}
+
+    def test_result_is_not_used_when_a_byte_changed(self, stored: Path) -> None:
+        digest = open_artifact(stored).digest
+        (stored / "a.json").write_text("2")
+        told: list = []
+        assert self.look_up(stored, digest, told) is None
+        assert told == []
+
+    def test_result_is_not_used_when_another_whole_artifact_took_its_place(
+        self, stored: Path
+    ) -> None:
+        digest = open_artifact(stored).digest
+        with publish(stored, "thing") as staging:
+            (staging / "a.json").write_text("2")
+        assert self.look_up(stored, digest, []) is None
+
+    def test_result_is_not_used_when_no_digest_was_recorded(self, stored: Path) -> None:
+        artifact = SimpleNamespace(path=str(stored), metadata={})
+        assert verified(lambda key: {"thing": artifact}, print)("key") is None
+
+    def test_result_is_not_used_when_its_folder_is_gone(self, tmp_path: Path) -> None:
+        assert self.look_up(tmp_path / "gone", "x", []) is None
+
+    def test_plain_file_is_checked_by_its_digest(self, tmp_path: Path) -> None:
+        import hashlib
+
+        page = tmp_path / "page.html"
+        page.write_text("hello")
+        digest = hashlib.sha256(b"hello").hexdigest()
+        assert self.look_up(page, digest, []) is not None
+        page.write_text("hallo")
+        assert self.look_up(page, digest, []) is None
+
+    def test_miss_stays_a_miss(self) -> None:
+        assert verified(lambda key: None, print)("key") is None
+
+
+def test_events_are_delivered_whole_and_in_order(tmp_path: Path) -> None:
+    told: list = []
+    path = tmp_path / "events.jsonl"
+    with EventReader(path, told.append) as reader, path.open("a") as stream:
+        stream.write('{"event": "started", "step": "a"}\n{"event": "failed", "st')
+        stream.flush()
+        reader.drain()
+        assert [event["event"] for event in told] == ["started"]
+        stream.write('ep": "a", "message": "m", "exit_code": 3}\n')
+    assert [event["event"] for event in told] == ["started", "failed"]
+    assert reader.failure == told[1]

@@ -1,0 +1,190 @@
+"""The compiled file, executed by Kubeflow's local engine, as a user starts it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slmrec.artifacts import open_artifact
+from slmrec.models.servable import Servable
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = "sample:users=300,items=120,interactions=6000,seed=3"
+STEPS = [
+    "snapshot_source",
+    "ingest_interactions",
+    "validate_data",
+    "build_sequences",
+    "monitor_drift",
+    "decide_retraining",
+    "pretrain_items",
+    "train_teacher",
+    "cache_teacher[0/2]",
+    "cache_teacher[1/2]",
+    "distill_student",
+    "prune_student[int8]",
+    "prune_student[pruned-int8]",
+    "quantize_student[int8]",
+    "quantize_student[pruned-int8]",
+    "evaluate_models",
+    "promote_model",
+]
+NEVER_CACHED = {"snapshot_source", "monitor_drift", "decide_retraining", "promote_model"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def run(command, tiny, home):
+    def go(*more: str, place: Path = home):
+        return command(
+            "run", "--interactions", SOURCE, "--home", str(place), "--json", *tiny, *more
+        )
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def first(run):
+    finished = run()
+    assert finished.code == 0, finished.err
+    return finished.summary
+
+
+def executed(summary: dict) -> set[str]:
+    return {step["name"] for step in summary["steps"] if not step["cached"]}
+
+
+def test_every_step_runs_when_there_is_no_model_yet(first: dict) -> None:
+    assert sorted(step["name"] for step in first["steps"]) == sorted(STEPS)
+    assert executed(first) == set(STEPS)
+    assert first["decision"]["retrain"] is True
+    assert all(step["seconds"] >= 0 and step["peak_rss_mb"] > 0 for step in first["steps"])
+
+
+def test_summary_is_complete_when_models_were_trained(first: dict) -> None:
+    names = [model["name"] for model in first["models"]]
+    assert names == [
+        "popularity",
+        "transitions",
+        "sasrec",
+        "teacher",
+        "student",
+        "int8",
+        "pruned-int8",
+    ]
+    by_name = dict(zip(names, first["models"], strict=True))
+    assert sum(bool(model.get("candidate")) for model in first["models"]) == 1
+    for model in first["models"]:
+        low, high = model["metrics"]["ndcg@10"]["ci95"]
+        assert 0 <= low <= model["metrics"]["ndcg@10"]["value"] <= high <= 1
+        assert model["latency_ms"]["batch1_p50"] <= model["latency_ms"]["batch1_p95"]
+        assert model["users_per_second"] > 0
+    share = by_name["student"]["parameters_backbone"] / by_name["teacher"]["parameters_backbone"]
+    assert share <= 0.13
+    assert by_name["student"]["train_seconds"] > 0
+    assert set(first["data"]) >= {"digest", "users", "items", "interactions", "first", "last"}
+    assert None not in first["data"].values()
+    assert first["gates"]
+    assert first["drift"]["verdict"] in ("stable", "watch", "drift", "not enough data")
+    assert json.loads((Path(first["places"]["run"]) / "summary.json").read_text()) == first
+
+
+def test_promoted_model_answers_from_the_registry(first: dict, home: Path) -> None:
+    candidate = next(model for model in first["models"] if model.get("candidate"))
+    place = Path(first["places"][f"quantize_student[{candidate['name']}].servable"])
+    servable = Servable(open_artifact(place, "servable"))
+    assert servable.scores([]).shape[0] == 0
+    if first["promoted"]:
+        version = home / "registry" / "versions" / f"{first['promoted']:06d}" / "model"
+        assert open_artifact(version).digest == open_artifact(place).digest
+
+
+def test_only_uncached_steps_run_when_nothing_changed(first: dict, run) -> None:
+    again = run().summary
+    assert executed(again) <= NEVER_CACHED
+    ndcg = {m["name"]: m["metrics"]["ndcg@10"] for m in again["models"]}
+    assert ndcg == {m["name"]: m["metrics"]["ndcg@10"] for m in first["models"]}
+
+
+def test_everything_is_reused_but_trained_when_forced(first: dict, run) -> None:
+    again = run("--force").summary
+    assert {step["name"] for step in again["steps"]} == set(STEPS)
+    assert executed(again) == NEVER_CACHED
+    assert again["promoted"] == first["promoted"]
+
+
+def test_steps_below_run_again_when_a_setting_changes(first: dict, run) -> None:
+    again = run("--force", "--set", "distill_student.losses.cosine=0.5").summary
+    assert executed(again) == NEVER_CACHED | {
+        "distill_student",
+        "prune_student[int8]",
+        "prune_student[pruned-int8]",
+        "quantize_student[int8]",
+        "quantize_student[pruned-int8]",
+        "evaluate_models",
+    }
+
+
+def test_step_runs_again_when_its_cached_bytes_changed(first: dict, run) -> None:
+    teacher = Path(first["places"]["train_teacher.teacher"]) / "weights.safetensors"
+    data = bytearray(teacher.read_bytes())
+    data[-1] ^= 1
+    teacher.write_bytes(bytes(data))
+    again = run("--force").summary
+    assert "train_teacher" in executed(again)
+    assert "pretrain_items" not in executed(again)
+    assert again["models"][3]["metrics"] == first["models"][3]["metrics"]
+
+
+def test_finished_steps_are_not_repeated_when_a_run_was_interrupted(tiny, run, tmp_path) -> None:
+    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *arguments, "--set", "train_teacher.training.epochs=99"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        told = [path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")]
+        if told and re.search(r'"progress", "step": "train_teacher"', told[0]):
+            break
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "goes on after the last finished step" in out
+    left = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True).stdout
+    assert not [line for line in left.splitlines() if line.split()[0] == str(process.pid)]
+    assert not list(tmp_path.glob("cache/artifacts/*/*/train-teacher/teacher/manifest.json"))
+    again = run(place=tmp_path).summary
+    assert executed(again).isdisjoint(
+        {"ingest_interactions", "validate_data", "build_sequences", "pretrain_items"}
+    )
+    assert "train_teacher" in executed(again)
+
+
+def test_table_and_places_are_printed_when_a_person_reads(command, tiny, home, first) -> None:
+    finished = command(
+        "run", "--interactions", SOURCE, "--home", str(home), "--force", *tiny, COLUMNS="140"
+    )
+    assert finished.code == 0, finished.err
+    for word in ("popularity", "transitions", "sasrec", "teacher", "student", "pruned-int8"):
+        assert re.search(rf"^{word}\b", finished.out, re.MULTILINE), finished.out
+    assert "drift" in finished.out
+    assert "registry" in finished.out
+    assert "Traceback" not in finished.out + finished.err
+    assert "nanobind" not in finished.out + finished.err

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from slmrec.config import (
+    BuildSequences,
+    DistillStudent,
+    PipelineConfig,
+    TrainTeacher,
+    Variant,
+    load_config,
+    parse_config,
+)
+from slmrec.errors import ConfigError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_settings_come_from_the_file_and_overrides_win(tmp_path: Path) -> None:
+    path = write(tmp_path, "train_teacher: {layers: 12}\n")
+    overrides = ["train_teacher.width=96", "distill_student.training.learning_rate=1e-3"]
+    config = load_config(path, overrides)
+    assert config.train_teacher.layers == 12
+    assert config.train_teacher.width == 96
+    assert config.distill_student.training.learning_rate == 0.001
+    assert config.build_sequences == BuildSequences()
+
+
+def test_section_survives_the_way_through_json() -> None:
+    config = TrainTeacher(layers=6, training={"seed": 5, "learning_rate": 0.01})
+    assert TrainTeacher.from_json(config.to_json()) == config
+    assert config.to_json() == TrainTeacher.from_json(config.to_json()).to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "train_teacher: {layres: 4}",
+            r"train_teacher\.layres: unknown key; did you mean 'layers'",
+        ),
+        ("trainteacher: {}", r"trainteacher: unknown key; did you mean 'train_teacher'"),
+        (
+            "distill_student: {training: {epoch: 3}}",
+            r"distill_student\.training\.epoch: .*'epochs'",
+        ),
+        ("variants: [{name: a, weight: int8}]", r"variants\.0\.weight: .*did you mean 'weights'"),
+        ("train_teacher: {layers: 0}", r"train_teacher\.layers: found 0; .*greater than 0"),
+        ("train_teacher: {layers: deep}", r"train_teacher\.layers: found 'deep'"),
+        (
+            "build_sequences: {split: random}",
+            r"build_sequences\.split: found 'random'; .*global_time",
+        ),
+        (
+            "train_teacher: {layers: 2}\ndistill_student: {layers: 2}",
+            "fewer layers than its teacher",
+        ),
+        ("cache_teacher: {blocks: 3}", r"blocks is 3 and does not divide train_teacher\.layers, 8"),
+        ("train_teacher: {width: 30, heads: 4}", "heads is 4 and width is 30"),
+        ("variants: []", "at least one compressed student"),
+        ("variants: [{name: a}, {name: a}]", "not all different"),
+        ("build_sequences: {test_share: 0.5, validation_share: 0.45}", "training data remain"),
+        ("- a\n- b", "expected a mapping of step names, found list"),
+        ("a: [", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [id]", "not valid YAML"),
+    ],
+)
+def test_bad_setting_is_named_with_what_is_allowed(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "override", ["train_teacher.layers", "=3", "train_teacher.layers.deep.er=3"]
+)
+def test_bad_override_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"--set|train_teacher"):
+        load_config(write(tmp_path, "train_teacher: {layers: 4}"), [override])
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: no such configuration file"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_step_refuses_a_section_with_an_unknown_key() -> None:
+    with pytest.raises(ConfigError, match=r"step configuration: depth: unknown key"):
+        DistillStudent.from_json('{"depth": 3}')
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        PipelineConfig().train_teacher.layers = 3  # type: ignore[misc]
+
+
+def test_variant_name_cannot_leave_its_folder() -> None:
+    with pytest.raises(ConfigError, match=r"variants\.0\.name"):
+        parse_config({"variants": [{"name": "../x"}]}, "test")
+    assert Variant(name="int8").weights == "int8"
+
+
+@pytest.mark.parametrize("name", ["sample", "default", "paper"])
+def test_shipped_configuration_loads_and_keeps_the_student_small(name: str) -> None:
+    config = load_config(Path(__file__).parents[1] / "pipeline" / "configs" / f"{name}.yaml")
+    share = config.distill_student.layers / config.train_teacher.layers
+    assert share <= (0.5 if name == "paper" else 0.13)

@@ -1,0 +1,198 @@
+import copy
+import math
+
+import pytest
+
+from slmrec.errors import ConfigError
+from slmrec.gates import GatePolicy, Production, check_gates
+from slmrec.policy import load_policy
+
+POLICY = GatePolicy(
+    min_users=200,
+    min_gain_over_popularity=0.0,
+    max_loss_to_transitions=0.0,
+    max_loss_share_to_student=0.02,
+    min_ndcg=0.01,
+    max_batch1_p95_ms=5.0,
+    max_megabytes=10.0,
+    max_backbone_share_of_teacher=0.13,
+)
+
+
+def entry(name, ndcg, backbone, size=1_000_000):
+    return {
+        "name": name,
+        "parameters_backbone": backbone,
+        "bytes": size,
+        "metrics": {"ndcg@10": {"value": ndcg, "ci95": [ndcg - 0.005, ndcg + 0.005]}},
+    }
+
+
+def good():
+    metrics = {
+        "users": 500,
+        "candidate": "int8",
+        "models": [
+            entry("teacher", 0.052, 800_000),
+            entry("student", 0.050, 100_000),
+            entry("int8", 0.0495, 100_000),
+        ],
+        "comparisons": [
+            compared("int8", "popularity", [0.01, 0.03]),
+            compared("int8", "transitions", [-0.002, 0.004]),
+        ],
+    }
+    return metrics, {"int8": {"batch1_p50": 0.2, "batch1_p95": 0.4}}
+
+
+def compared(a, b, interval):
+    return {"a": a, "b": b, "metric": "ndcg@10", "difference": 0.0, "ci95": interval, "p": 0.5}
+
+
+def check(metrics, timings, production=None, evaluated="data"):
+    gates = check_gates(
+        metrics,
+        timings,
+        sequences_digest="data",
+        evaluated_digest=evaluated,
+        production=production,
+        policy=POLICY,
+    )
+    return {gate.name: gate for gate in gates}
+
+
+def refused(*arguments, **keywords):
+    return {name for name, gate in check(*arguments, **keywords).items() if not gate.passed}
+
+
+def put(content, path, value):
+    for key in path[:-1]:
+        content = content[key]
+    content[path[-1]] = value
+
+
+def test_every_gate_passes_when_the_candidate_is_good():
+    gates = check(*good())
+    assert len(gates) == 9
+    assert all(gate.passed for gate in gates.values())
+    assert gates["close_to_student"].found == "1 %"  # 1 - .0495 / .05
+    assert gates["backbone_share_of_teacher"].found == "12.5 %"
+    assert gates["size"].found == "1 MB"
+
+
+CANDIDATE = ("models", 2)
+WORSE = [
+    (("users",), 199, "users_evaluated"),
+    (("comparisons", 0, "ci95"), [0.0, 0.02], "above_popularity"),
+    (("comparisons", 1, "ci95"), [-0.02, -0.001], "not_below_transitions"),
+    (("models", 1, "metrics", "ndcg@10", "value"), 0.0506, "close_to_student"),
+    ((*CANDIDATE, "bytes"), 10_000_001, "size"),
+    ((*CANDIDATE, "parameters_backbone"), 104_001, "backbone_share_of_teacher"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "gate"), WORSE)
+def test_a_gate_refuses_when_its_number_is_too_bad(path, value, gate):
+    metrics, timings = good()
+    put(metrics, path, value)
+    assert refused(metrics, timings) == {gate}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "fast", True])
+@pytest.mark.parametrize(
+    ("path", "gate"),
+    [
+        (("users",), "users_evaluated"),
+        (("comparisons", 0, "ci95"), "above_popularity"),
+        (("comparisons", 1, "ci95", 1), "not_below_transitions"),
+        (("models", 1, "metrics", "ndcg@10", "value"), "close_to_student"),
+        ((*CANDIDATE, "bytes"), "size"),
+        (("models", 0, "parameters_backbone"), "backbone_share_of_teacher"),
+    ],
+)
+def test_a_gate_refuses_when_its_number_is_none(path, gate, value):
+    metrics, timings = good()
+    put(metrics, path, value)
+    assert refused(metrics, timings) == {gate}
+
+
+@pytest.mark.parametrize("value", [5.001, math.nan, None])
+def test_latency_refuses_when_it_is_too_long_or_missing(value):
+    metrics, timings = good()
+    timings["int8"]["batch1_p95"] = value
+    assert refused(metrics, timings) == {"latency"}
+    assert "latency" in refused(metrics, {})
+
+
+def test_no_gate_passes_when_nothing_was_measured():
+    assert len(refused({}, {}, evaluated="")) == 9
+
+
+def test_the_candidate_refuses_when_it_was_evaluated_on_other_data():
+    assert refused(*good(), evaluated="other") == {"evaluated_on_these_data"}
+
+
+def test_a_comparison_counts_with_its_sign_when_it_was_recorded_the_other_way_round():
+    metrics, timings = good()
+    metrics["comparisons"][0] = compared("popularity", "int8", [-0.03, -0.01])
+    assert check(metrics, timings)["above_popularity"].found == "[+0.0100, +0.0300]"
+    assert refused(metrics, timings) == set()
+    metrics["comparisons"][0] = compared("popularity", "int8", [0.01, 0.03])
+    assert refused(metrics, timings) == {"above_popularity"}
+
+
+def test_another_metric_does_not_count_when_the_headline_is_missing():
+    metrics, timings = good()
+    metrics["comparisons"][0]["metric"] = "hr@10"
+    assert refused(metrics, timings) == {"above_popularity"}
+
+
+@pytest.mark.parametrize(("recorded", "passes"), [(0.0544, True), (0.0546, False)])
+def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(recorded, passes):
+    # The candidate's interval ends at .0495 + .005 = .0545.
+    theirs = copy.deepcopy(good()[0])
+    put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), recorded)
+    gate = check(*good(), Production(3, "data", theirs))["not_below_production"]
+    assert gate.passed is passes
+    assert "version 3, same data" in gate.evidence
+
+
+def test_the_floor_is_the_measure_when_production_saw_other_data():
+    theirs = copy.deepcopy(good()[0])
+    put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), 0.9)
+    gate = check(*good(), Production(3, "older data", theirs))["not_below_production"]
+    assert gate.passed
+    assert gate.required == "at least 0.01"
+
+
+def test_production_refuses_when_its_evaluation_is_not_readable():
+    assert refused(*good(), Production(3, "data", {})) == {"not_below_production"}
+
+
+def test_the_committed_policies_are_read_when_they_are_strict(tmp_path):
+    from components.runtime import ROOT
+    from slmrec.drift.thresholds import DriftThresholds
+
+    assert load_policy(ROOT / "validation" / "gates.yaml", GatePolicy).min_users > 0
+    load_policy(ROOT / "validation" / "drift.yaml", DriftThresholds)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("min_users: 10\nmin_user: 3\n", "min_user: found 3; extra inputs"),
+        ("min_users: -1\n", "min_users: found -1"),
+        ("[", "not valid YAML"),
+        ("", "whole file"),
+        ("!!python/object/apply:os.getcwd []", "not valid YAML"),
+    ],
+)
+def test_a_policy_is_refused_when_it_is_not_what_it_should_be(tmp_path, text, words):
+    (tmp_path / "gates.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_policy(tmp_path / "gates.yaml", GatePolicy)
+
+
+def test_a_policy_is_refused_when_the_file_is_missing(tmp_path):
+    with pytest.raises(ConfigError, match="no such policy file"):
+        load_policy(tmp_path / "none.yaml", GatePolicy)

@@ -1,0 +1,187 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.errors import ArtifactError, RegistryConflict
+from slmrec.registry import DataFacts, Registry
+
+FACTS = DataFacts(sequences_digest="sequences", interactions=1000, last=99)
+WHEN = "2026-01-02T03:04:05+00:00"
+
+
+def artifact(path, kind, content):
+    with publish(path, kind, properties={"name": "int8"}) as directory:
+        write_json(directory / "content.json", content)
+    return open_artifact(path)
+
+
+@pytest.fixture
+def add(tmp_path):
+    def add(registry, model=1, evaluation=1):
+        return registry.add(
+            artifact(tmp_path / f"model-{model}", "servable", model),
+            artifact(tmp_path / f"evaluation-{evaluation}", "evaluation", evaluation),
+            artifact(tmp_path / "timings", "timings", 0),
+            FACTS,
+            code_digest="code",
+            time=WHEN,
+        )
+
+    return add
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(tmp_path / "registry")
+
+
+def promote(registry, version, expected):
+    return registry.promote(version, expected, reason="better", actor="me", time=WHEN)
+
+
+def test_a_registry_is_empty_when_its_folder_is_not_there(registry):
+    assert registry.production() is None
+    assert registry.versions() == []
+    assert registry.decisions() == []
+    assert not registry.path.exists()
+
+
+def test_a_version_is_whole_when_it_was_added(registry, add, tmp_path):
+    version = add(registry)
+    assert version == registry.version(1)
+    assert version.path == registry.path / "versions" / "000001"
+    for name, source in (("model", "model-1"), ("evaluation", "evaluation-1"), ("timings",) * 2):
+        assert open_artifact(version.path / name).digest == open_artifact(tmp_path / source).digest
+    assert version.data == FACTS
+    assert json.loads((version.path / "reference" / "facts.json").read_text()) == {
+        "sequences_digest": "sequences",
+        "interactions": 1000,
+        "last": 99,
+    }
+    assert (version.name, version.code_digest, version.added) == ("int8", "code", WHEN)
+
+
+def test_the_registry_does_not_grow_when_the_same_is_added_again(registry, add):
+    assert add(registry) == add(registry)
+    assert add(registry, evaluation=2).number == 2
+    assert add(registry, model=2).number == 3
+    assert [version.number for version in registry.versions()] == [1, 2, 3]
+
+
+def test_an_interrupted_addition_is_no_version_when_it_left_files(registry, add):
+    left = registry.path / "versions" / ".partial-000001"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    assert registry.versions() == []
+    assert add(registry).number == 1
+    assert not left.exists()
+
+
+def test_the_pointer_moves_and_back_when_versions_are_promoted(registry, add):
+    add(registry)
+    add(registry, model=2)
+    promote(registry, 1, None)
+    promote(registry, 2, 1)
+    assert registry.production().number == 2
+    promote(registry, 1, 2)  # rolled back
+    assert registry.production().number == 1
+    moves = [(decision.previous, decision.version) for decision in registry.decisions()]
+    assert moves == [(None, 1), (1, 2), (2, 1)]
+    pointer = json.loads((registry.path / "channels" / "production.json").read_text())
+    assert (pointer["reason"], pointer["actor"], pointer["time"]) == ("better", "me", WHEN)
+
+
+def test_promotion_is_refused_when_somebody_moved_the_pointer(registry, add):
+    add(registry)
+    add(registry, model=2)
+    promote(registry, 1, None)
+    with pytest.raises(RegistryConflict, match=r"production is version 1, expected no version"):
+        promote(registry, 2, None)
+    assert registry.production().number == 1
+    assert len(registry.decisions()) == 1
+
+
+def test_promotion_fails_when_there_is_no_such_version(registry, add):
+    add(registry)
+    with pytest.raises(ArtifactError, match=r"000007/version\.json: missing"):
+        promote(registry, 7, None)
+    assert registry.production() is None
+
+
+def test_promotion_fails_when_the_model_was_altered(registry, add):
+    version = add(registry)
+    (version.path / "model" / "content.json").write_text("2\n")
+    with pytest.raises(ArtifactError, match=r"model/content\.json"):
+        promote(registry, 1, None)
+    assert registry.production() is None
+
+
+def test_a_refusal_is_recorded_once_when_it_is_repeated(registry):
+    def refuse(reason, time):
+        return registry.refuse(1, reason=reason, actor="me", time=time, evidence={"model": "m"})
+
+    refuse("too slow", "monday")
+    refuse("too slow", "tuesday")
+    refuse("too big", "wednesday")
+    assert [(d.reason, d.time) for d in registry.decisions()] == [
+        ("too slow", "monday"),
+        ("too big", "wednesday"),
+    ]
+
+
+def test_a_half_written_line_is_named_when_decisions_are_read(registry, add):
+    add(registry)
+    promote(registry, 1, None)
+    log = registry.path / "decisions.jsonl"
+    whole = log.read_text()
+    log.write_text(whole + '{"action": "ref')
+    with pytest.raises(ArtifactError, match=r"decisions\.jsonl, line 2: not a decision"):
+        registry.decisions()
+    promote(registry, 1, 1)  # the next line does not join the broken one
+    lines = log.read_text().splitlines()
+    assert [lines[1], json.loads(lines[2])["version"]] == ['{"action": "ref', 1]
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from slmrec.errors import RegistryConflict
+from slmrec.registry import Registry
+
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+(folder / f"ready-{number}").touch()
+while not (folder / "go").exists():
+    time.sleep(0.001)
+try:
+    Registry(folder / "registry").promote(number, None, reason="r", actor="a", time="t")
+except RegistryConflict as error:
+    print("conflict:", error)
+else:
+    print("won")
+"""
+
+
+def test_one_of_two_processes_wins_when_both_promote_at_once(registry, add, tmp_path):
+    add(registry)
+    add(registry, model=2)
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(tmp_path), str(number)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    while len(list(Path(tmp_path).glob("ready-*"))) < 2:
+        assert all(racer.poll() is None for racer in racers)
+    (tmp_path / "go").touch()
+    said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    winner = said.index("won") + 1
+    assert said[2 - winner].startswith("conflict:")
+    assert f"production is version {winner}" in said[2 - winner]
+    assert registry.production().number == winner
+    assert [decision.version for decision in registry.decisions()] == [winner]

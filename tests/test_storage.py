@@ -1,0 +1,108 @@
+import base64
+import hashlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
+
+from slmrec.data.source import snapshot
+from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.storage import describe, fetch, is_remote
+
+CONTENT = "user,item,timestamp\nÉ,1,2\n".encode()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """A client of an emulator of its own on loopback."""
+    folder = tmp_path_factory.mktemp("emulator")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = "from gcp_storage_emulator.__main__ import main; main()"
+    arguments = ["-d", str(folder), "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", command, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        _wait(endpoint, process)
+        found = Client(
+            project="test",
+            credentials=AnonymousCredentials(),
+            client_options=ClientOptions(api_endpoint=endpoint),
+        )
+        bucket = found.create_bucket("logs", retry=None, timeout=5)
+        bucket.blob("2024/log.csv").upload_from_string(CONTENT, retry=None, timeout=5)
+        yield found
+        found.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait(endpoint: str, process: subprocess.Popen) -> None:
+    for _ in range(200):
+        assert process.poll() is None, "the emulator ended"
+        try:
+            urllib.request.urlopen(endpoint + "/", timeout=1).close()
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the emulator did not start")
+
+
+def test_an_object_is_described_when_it_exists(client):
+    found = describe("gs://logs/2024/log.csv", client=client, timeout=5)
+    assert found.size == len(CONTENT)
+    assert found.md5 == base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
+    assert found.crc32c
+    assert found.generation > 0
+
+
+def test_the_bytes_arrive_when_an_object_is_fetched(client, tmp_path):
+    path = fetch("gs://logs/2024/log.csv", tmp_path, client=client, timeout=5)
+    assert path == tmp_path / "log.csv"
+    assert path.read_bytes() == CONTENT
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_the_source_digest_follows_the_generation_when_an_object_is_replaced(client, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", client.api_endpoint)
+    blob = client.bucket("logs").blob("changing.csv")
+    digests = []
+    for content in ("one", "two"):
+        blob.upload_from_string(content, retry=None, timeout=5)
+        digests.append(snapshot("gs://logs/changing.csv", ""))
+    assert digests[0] != digests[1]
+    assert snapshot("gs://logs/changing.csv", "") == digests[1]
+
+
+def test_a_local_path_passes_through_when_fetched(tmp_path):
+    assert fetch("some/log.csv", tmp_path).as_posix() == "some/log.csv"
+    assert not is_remote("some/log.csv")
+    assert is_remote("gs://logs/log.csv")
+
+
+def test_the_object_is_named_when_it_is_missing(client, tmp_path):
+    with pytest.raises(SourceMissingError, match=r"gs://logs/absent\.csv: no such object"):
+        fetch("gs://logs/absent.csv", tmp_path, client=client, timeout=5)
+
+
+@pytest.mark.parametrize("uri", ["gs://", "gs://logs", "gs://logs/", "gs:///x", "gs://logs/a/../b"])
+def test_the_uri_is_refused_when_it_names_no_object(uri):
+    with pytest.raises(ConfigError, match="expected"):
+        describe(uri)

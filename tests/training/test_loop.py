@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slmrec.config import PretrainItems, Training, TrainTeacher
+from slmrec.data.sequences import Sequences
+from slmrec.errors import SlmrecError
+from slmrec.progress import Silent
+from slmrec.training.loop import choose_precision, processor_has_bfloat16, validate
+from slmrec.training.pretrain import fit_width, train_sasrec, train_teacher
+
+QUICK = Training(
+    epochs=12,
+    learning_rate=1e-2,
+    batch_tokens=64,
+    dropout=0.0,
+    embedding_dropout=0.0,
+    precision="float32",
+)
+SASREC = PretrainItems(width=16, layers=1, heads=2, max_length=8, training=QUICK)
+
+
+def test_sasrec_learns_the_circle_when_it_is_all_there_is(cycles: Sequences) -> None:
+    model, training, _ = train_sasrec(cycles, SASREC, Silent())
+    assert training.best_ndcg > 0.95
+    users, targets = cycles.targets("test")
+    assert validate(model, cycles, users, targets) > 0.95
+
+
+def test_teacher_learns_the_circle_when_it_starts_from_given_embeddings(cycles: Sequences) -> None:
+    config = TrainTeacher(
+        width=16, layers=2, heads=2, feed_forward=16, max_length=8, training=QUICK
+    )
+    table = torch.randn(13, 16, generator=torch.Generator().manual_seed(0))
+    model, training, _ = train_teacher(cycles, table, config, Silent())
+    assert training.best_ndcg > 0.95
+    assert len(model.layers) == 2
+
+
+def test_weights_are_bit_identical_when_the_seed_is_the_same(cycles: Sequences) -> None:
+    short = SASREC.model_copy(
+        update={"training": QUICK.model_copy(update={"epochs": 2, "dropout": 0.2})}
+    )
+    first, record, _ = train_sasrec(cycles, short, Silent())
+    second, again, _ = train_sasrec(cycles, short, Silent())
+    assert record == again
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_training_stops_early_and_keeps_the_best_when_quality_stalls(cycles: Sequences) -> None:
+    patient = QUICK.model_copy(update={"epochs": 60, "patience": 1, "validate_every": 1})
+    model, training, _ = train_sasrec(
+        cycles, SASREC.model_copy(update={"training": patient}), Silent()
+    )
+    assert len(training.history) < 60
+    assert len(training.history) == training.best_epoch + 1
+    users, targets = cycles.targets("validation")
+    assert validate(model, cycles, users, targets) == pytest.approx(training.best_ndcg)
+
+
+def test_training_is_refused_when_no_user_has_two_training_items(make_sequences) -> None:
+    with pytest.raises(SlmrecError, match="nothing to learn from"):
+        train_sasrec(make_sequences([[1, 2, 3], [3, 2, 1]]), SASREC, Silent())
+
+
+def test_training_says_what_to_lower_when_the_loss_is_not_finite(cycles: Sequences) -> None:
+    wild = QUICK.model_copy(update={"learning_rate": 1e12, "clip_norm": 1e12})
+    with pytest.raises(SlmrecError, match=r"lower training\.learning_rate"):
+        train_sasrec(cycles, SASREC.model_copy(update={"training": wild}), Silent())
+
+
+def test_validation_counts_the_rank_of_the_target_among_unseen_items(make_sequences) -> None:
+    class Fixed(torch.nn.Module):
+        max_length = 8
+
+        def catalogue_scores(self, items: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[99.0, 9.0, 8.0, 3.0, 5.0, 4.0]]).repeat(len(items), 1)
+
+    # target 3 scores 3; unseen above it: 4 and 5 (1 and 2 were seen, 0 is padding) → rank 3
+    sequences = make_sequences([[1, 2, 3, 4]])
+    users, targets = sequences.targets("validation")
+    assert validate(Fixed(), sequences, users, targets) == pytest.approx(1 / np.log2(4))
+
+
+def test_wider_table_keeps_every_dot_product() -> None:
+    table = torch.randn(7, 4)
+    wide = fit_width(table, 9, seed=0)
+    assert wide.shape == (7, 9)
+    torch.testing.assert_close(wide @ wide.T, table @ table.T, atol=1e-5, rtol=1e-5)
+
+
+def test_narrower_table_keeps_dot_products_when_it_has_no_more_directions_than_that() -> None:
+    table = torch.randn(7, 2) @ torch.randn(2, 6)
+    narrow = fit_width(table, 2, seed=0)
+    torch.testing.assert_close(narrow @ narrow.T, table @ table.T, atol=1e-4, rtol=1e-4)
+
+
+def test_precision_is_read_from_the_processor_and_not_timed(tmp_path: Path) -> None:
+    modern, old = tmp_path / "modern", tmp_path / "old"
+    modern.write_text("model name : x\nflags\t\t: fpu avx2 avx512_bf16\n")
+    old.write_text("flags\t\t: fpu avx2\n")
+    assert processor_has_bfloat16(modern)
+    assert not processor_has_bfloat16(old)
+    assert not processor_has_bfloat16(tmp_path / "absent")
+    assert str(choose_precision(Training(precision="bfloat16"), 64)) == "bfloat16"
+    assert str(choose_precision(Training(precision="float32"), 512)) == "float32"
