@@ -19,6 +19,8 @@ app = typer.Typer(
     help="From an interaction log to a small, fast sequential recommender, kept fresh.",
 )
 INTERRUPTED = 130
+PLAIN_WIDTH = 120
+"""Columns, where the output is not a terminal."""
 
 
 def main() -> None:
@@ -105,7 +107,8 @@ def run(
         **config_parameters(settings),
     }
     # Bound to today's standard output: the engine's own prints are redirected to a log meanwhile.
-    console = Console(file=sys.stderr if as_json else sys.stdout)
+    out = sys.stderr if as_json else sys.stdout
+    console = Console(file=out, width=None if out.isatty() else PLAIN_WIDTH)
     with RunDisplay(console, parameters) as display:
         record = run_pipeline(place, parameters, display.on_event)
     production = Registry(place.registry).production()

@@ -47,7 +47,9 @@ class RunDisplay:
         }
 
     def __enter__(self) -> Self:
-        self._console.print(f"slmrec: running the pipeline on {self._source}", highlight=False)
+        self._console.print(
+            f"slmrec: running the pipeline on {self._source}", highlight=False, soft_wrap=True
+        )
         self._progress.start()
         return self
 

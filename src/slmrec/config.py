@@ -88,8 +88,9 @@ class BuildSequences(Section):
     """k-core, items."""
     deduplicate: Literal["first", "exact", "none"] = "first"
     """`first` keeps a user's first interaction with an item, `exact` drops equal (user, item, time)."""
-    validation_share: Rate = 0.1
-    """`global_time`: share of interactions, by time, between the training and the test cut."""
+    validation_share: Rate = 0.03
+    """`global_time`: share of interactions, by time, between the training and the test cut. What lies
+    there is not trained on, so a large share makes every model stale."""
     test_share: Rate = 0.1
     """`global_time`: share of interactions, by time, after the test cut."""
 
@@ -158,6 +159,9 @@ class Training(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of matrix products; `auto` is bfloat16 where the processor has instructions for it and the
     product is large enough to gain from it, which depends on the machine but not on the moment."""
+    recency_half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
+    """A target counts half as much in the cross-entropy for every so many days before the newest
+    training interaction; null: all alike; `auto`: what predicts the validation items clearly best."""
     max_logit_mib: Positive = 64
     """Largest block of catalogue scores held at once in the loss, MiB."""
     seed: int = 17

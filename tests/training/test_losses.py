@@ -40,6 +40,22 @@ def test_value_and_gradients_equal_torch_when_scores_are_made_in_blocks(max_logi
     assert ours[2][0].abs().max() == 0  # padding is neither scored nor moved
 
 
+def test_weights_make_the_loss_a_weighted_mean() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(6, 4, requires_grad=True)
+    table, targets = torch.randn(8, 4), torch.tensor([1, 2, 3, 4, 5, 6])
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.5, 0.0, 3.0])
+    loss = linear_cross_entropy(states, table, targets, weights=weights)
+    loss.backward()
+    ours, states.grad = states.grad.clone(), None
+    each = F.cross_entropy(states @ table[1:].T, targets - 1, reduction="none")
+    expected = (weights * each).sum() / weights.sum()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(ours, states.grad, atol=1e-6, rtol=1e-4)
+    assert ours[1].abs().max() == 0
+
+
 def test_bfloat16_products_stay_near_float32() -> None:
     torch.manual_seed(0)
     states, table = torch.randn(64, 16) * 0.3, torch.randn(50, 16) * 0.3

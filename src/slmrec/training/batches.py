@@ -49,6 +49,8 @@ class Batch:
     """The next item; 0 where there is none (padding)."""
     source: Tensor
     """Position of the read item in the sequences; -1 for padding."""
+    weights: Tensor
+    """float32: what the target counts in the cross-entropy; 0 for padding."""
 
 
 def training_windows(sequences: Sequences, max_length: int) -> Windows:
@@ -127,8 +129,12 @@ def packed_batches(
     windows: Windows,
     packing: Packing,
     batch_tokens: int,
+    weights: NDArray[np.float32] | None = None,
 ) -> Iterator[Batch]:
-    """Yield batches of whole rows holding at most `batch_tokens` tokens (at least one row)."""
+    """Yield batches of whole rows holding at most `batch_tokens` tokens (at least one row).
+
+    `weights` float32 [interactions]: what each interaction counts as a target; none for all alike.
+    """
     per_batch = max(batch_tokens // packing.capacity, 1)
     bounds = np.arange(0, packing.rows + per_batch, per_batch)
     cuts = np.searchsorted(packing.row, bounds)
@@ -152,12 +158,15 @@ def packed_batches(
             out[cell] = values
             return torch.from_numpy(out.reshape(rows, packing.capacity))
 
+        weight = np.zeros((rows * packing.capacity), dtype=np.float32)
+        weight[cell] = 1.0 if weights is None else weights[source + 1]
         yield Batch(
             items=grid(sequences.items[source], 0),
             positions=grid(inside, 0),
             segments=grid(segment, 0),
             targets=grid(sequences.items[source + 1], 0),
             source=grid(source, -1),
+            weights=torch.from_numpy(weight.reshape(rows, packing.capacity)),
         )
 
 

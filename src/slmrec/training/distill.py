@@ -60,7 +60,9 @@ def distillation_losses(
     targets, table = batch.targets[real], student.items.weight
 
     def cross_entropy(hidden: Tensor) -> Tensor:
-        return linear_cross_entropy(hidden, table, targets, max_logit_mib, dtype)
+        return linear_cross_entropy(
+            hidden, table, targets, max_logit_mib, dtype, batch.weights[real]
+        )
 
     with torch.autocast("cpu", enabled=False):
         terms = {"ce": cross_entropy(states[-1])}

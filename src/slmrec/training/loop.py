@@ -24,6 +24,7 @@ from slmrec.training.batches import (
     packed_batches,
     training_windows,
 )
+from slmrec.training.recency import choose_half_life, recency_weights
 
 VALIDATION_USERS = 2000
 BFLOAT16_WIDTH = 256
@@ -45,6 +46,8 @@ class TrainingResult:
     precision: str
     filled: float
     """Share of tokens in a batch that were not padding."""
+    recency_half_life_days: float | None
+    """None when all targets counted alike."""
 
     def to_json(self) -> dict[str, Any]:
         """For `training.json`."""
@@ -111,6 +114,12 @@ def _train(
     packing = pack(windows.length, model.max_length, rng)
     steps = batch_count(packing, config.batch_tokens) * config.epochs
     modules: list[nn.Module] = [model] if extra_modules is None else [model, extra_modules]
+    half_life = (
+        choose_half_life(sequences, users, targets)
+        if config.recency_half_life_days == "auto"
+        else config.recency_half_life_days
+    )
+    weights = recency_weights(sequences, half_life) if half_life else None
     optimizer = torch.optim.AdamW(_parameter_groups(modules, config), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _one_cycle(steps, config.warmup_share))
     history: list[dict[str, float]] = []
@@ -120,7 +129,7 @@ def _train(
         model.train()
         sums: dict[str, float] = {}
         positions = 0
-        for batch in packed_batches(sequences, windows, packing, config.batch_tokens):
+        for batch in packed_batches(sequences, windows, packing, config.batch_tokens, weights):
             with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
                 terms = loss(batch, precision.head)
             total = torch.stack(list(terms.values())).sum()
@@ -160,7 +169,12 @@ def _train(
     seconds = time.monotonic() - started
     progress.update(steps, steps, f"NDCG@10 {best.shown()} on validation")
     result = TrainingResult(
-        history, best.ndcg, best.epoch, str(precision), packing.filled(windows.length)
+        history,
+        best.ndcg,
+        best.epoch,
+        str(precision),
+        packing.filled(windows.length),
+        half_life,
     )
     return result, TrainingSpeed(seconds, tokens / max(seconds, 1e-9))
 

@@ -74,7 +74,12 @@ def next_item_loss(
     real = batch.targets > 0
     with torch.autocast("cpu", enabled=False):
         ce = linear_cross_entropy(
-            state[real].float(), model.items.weight, batch.targets[real], max_logit_mib, dtype
+            state[real].float(),
+            model.items.weight,
+            batch.targets[real],
+            max_logit_mib,
+            dtype,
+            batch.weights[real],
         )
     return {"ce": ce}
 
