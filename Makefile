@@ -6,7 +6,7 @@ READY := .venv/.installed-from-lock
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format compile lock setup clean
+.PHONY: help run test check format compile lock setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +15,7 @@ run: setup ## set up, then run the whole DAG on the built-in sample
 	@$(BIN)/python -m pipeline run
 
 test: setup ## set up, then run every test (about 10 minutes on 2 cores)
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
-
-test-slow: setup ## the studies that take minutes each
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
 	$(BIN)/ruff check
@@ -51,5 +48,5 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-clean: ## remove .venv, var and caches
-	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove .venv and caches; runs and the registry in var/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -38,11 +38,6 @@ def main() -> None:
             f"error: {place}{error.strerror or error}", style="red", markup=False
         )
         sys.exit(SlmrecError.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            "\nstopped; the same command goes on after the last finished step", style="yellow"
-        )
-        sys.exit(INTERRUPTED)
 
 
 @app.command()
@@ -109,8 +104,12 @@ def run(
     # Bound to today's standard output: the engine's own prints are redirected to a log meanwhile.
     out = sys.stderr if as_json else sys.stdout
     console = Console(file=out, width=None if out.isatty() else PLAIN_WIDTH)
-    with RunDisplay(console, parameters) as display:
-        record = run_pipeline(place, parameters, display.on_event)
+    try:
+        with RunDisplay(console, parameters) as display:
+            record = run_pipeline(place, parameters, display.on_event)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on after the last finished step")
+        raise typer.Exit(INTERRUPTED) from None
     production = Registry(place.registry).production()
     summary = summarise(record, production.path if production else None)
     write_json(record.folder / "summary.json", summary)
@@ -119,7 +118,7 @@ def run(
     else:
         print_summary(console, summary)
     refused = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
-    if require_promotion and refused:
+    if require_promotion and summary["promoted"] is None and refused:
         raise GateRefusal(f"not promoted; refused by: {', '.join(refused)}")
 
 

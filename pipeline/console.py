@@ -27,11 +27,11 @@ class RunDisplay:
         self._lock = threading.Lock()
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -48,7 +48,10 @@ class RunDisplay:
 
     def __enter__(self) -> Self:
         self._console.print(
-            f"slmrec: running the pipeline on {self._source}", highlight=False, soft_wrap=True
+            f"slmrec: running the pipeline on {self._source}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
         )
         self._progress.start()
         return self

@@ -38,6 +38,7 @@ def slmrec_pipeline(
     items: str = DEFAULTS["items"],
     registry: str = DEFAULTS["registry"],
     code_digest: str = DEFAULTS["code_digest"],
+    settings_digest: str = DEFAULTS["settings_digest"],
     started: str = DEFAULTS["started"],
     force: bool = DEFAULTS["force"],
     shards: list[str] = DEFAULTS["shards"],
@@ -81,6 +82,7 @@ def slmrec_pipeline(
         verdict=drift.outputs["Output"],
         registry=registry,
         code_digest=code_digest,
+        settings_digest=settings_digest,
         force=force,
         config=decide_retraining_config,
     )
@@ -131,6 +133,7 @@ def slmrec_pipeline(
             sequences=sequences,
             registry=registry,
             code_digest=code_digest,
+            settings_digest=settings_digest,
             started=started,
             config=promote_model_config,
         )

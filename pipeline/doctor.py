@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.paths import PIPELINE_FILE, ROOT
 
@@ -103,5 +104,5 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     for finding in findings:
         mark = "✓" if finding.good else ("✗" if finding.needed else "–")
         advice = "" if finding.good else finding.advice
-        table.add_row(mark, finding.what, finding.found, advice)
+        table.add_row(mark, finding.what, Text(finding.found), advice)
     console.print(table)

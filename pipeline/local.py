@@ -99,7 +99,7 @@ def code_digest(root: Path = ROOT) -> str:
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             relative = file.relative_to(root).as_posix()
-            if "__pycache__" in relative or ".egg-info" in relative:
+            if "__pycache__" in relative or ".egg-info" in relative or file.suffix == ".md":
                 continue
             digest.update(relative.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.paths import CONFIGS
+from slmrec.artifacts import canonical_json, digest_text
 from slmrec.config import PipelineConfig, load_config
 
 SAMPLE = "sample:"
@@ -20,8 +21,17 @@ def config_parameters(config: PipelineConfig) -> dict[str, Any]:
     return {
         "shards": [f"{number}/{count}" for number in range(count)],
         "variants": [variant.to_json() for variant in config.variants],
+        "settings_digest": settings_digest(config),
         **sections,
     }
+
+
+def settings_digest(config: PipelineConfig) -> str:
+    """Digest of the settings that decide what is trained; another one is a reason to train."""
+    trained = config.model_dump(
+        mode="json", exclude={"monitor_drift", "decide_retraining", "promote_model"}
+    )
+    return digest_text(canonical_json(trained))
 
 
 def defaults() -> dict[str, Any]:

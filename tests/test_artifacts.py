@@ -108,6 +108,21 @@ def test_manifest_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> 
         open_artifact(place)
 
 
+def test_file_that_the_manifest_does_not_list_is_not_given(tmp_path: Path) -> None:
+    place = make(tmp_path / "a")
+    (place / "planted.json").write_text("1")
+    with pytest.raises(ArtifactError, match=r"without the file planted\.json"):
+        open_artifact(place).json("planted.json")
+
+
+def test_manifest_with_malformed_files_is_refused(tmp_path: Path) -> None:
+    place = make(tmp_path / "a")
+    for files in ([], {"content.json": {}}, {"content.json": 3}):
+        edit_manifest(place, files=files)
+        with pytest.raises(ArtifactError, match="must give bytes and sha256"):
+            open_artifact(place)
+
+
 def test_link_to_a_file_outside_is_refused(tmp_path: Path) -> None:
     place = make(tmp_path / "a")
     secret = tmp_path / "secret.json"

@@ -64,6 +64,13 @@ def test_section_survives_the_way_through_json() -> None:
         ("variants: []", "at least one compressed student"),
         ("variants: [{name: a}, {name: a}]", "not all different"),
         ("build_sequences: {test_share: 0.5, validation_share: 0.45}", "training data remain"),
+        ("variants: [{name: teacher}]", "names of other models"),
+        ("train_teacher: {training: {learning_rate: .inf}}", "finite number"),
+        ("train_teacher: {training: {dropout: 1.0}}", "less than 1"),
+        ("train_teacher: {training: {seed: -1}}", r"training\.seed: found -1"),
+        ("train_teacher: {max_length: 1}", r"max_length: found 1"),
+        ("promote_model: {gates: ../../gates}", r"promote_model\.gates"),
+        ("[]", "expected a mapping of step names, found list"),
         ("- a\n- b", "expected a mapping of step names, found list"),
         ("a: [", "not valid YAML"),
         ("a: !!python/object/apply:os.system [id]", "not valid YAML"),
@@ -85,6 +92,18 @@ def test_bad_override_is_refused(tmp_path: Path, override: str) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml: no such configuration file"):
         load_config(tmp_path / "absent.yaml")
+
+
+def test_file_that_is_not_text_or_no_file_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (binary, tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read as a UTF-8 file"):
+            load_config(path)
+
+
+def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "# nothing\n")) == PipelineConfig()
 
 
 def test_step_refuses_a_section_with_an_unknown_key() -> None:

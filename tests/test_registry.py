@@ -28,6 +28,7 @@ def add(tmp_path):
             artifact(tmp_path / "timings", "timings", 0),
             FACTS,
             code_digest="code",
+            settings_digest="settings",
             time=WHEN,
         )
 

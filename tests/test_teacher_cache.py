@@ -96,6 +96,15 @@ def test_cache_is_refused_when_a_bit_has_flipped(
         TeacherCache(places, cycles)
 
 
+def test_cache_is_refused_when_it_is_another_teachers(
+    tmp_path: Path, teacher: Decoder, cycles: Sequences
+) -> None:
+    places = write_all(tmp_path, teacher, cycles)
+    assert TeacherCache(places, cycles, made_from("teacher")).blocks == 2
+    with pytest.raises(ArtifactError, match="made from other teacher"):
+        TeacherCache(places, cycles, made_from("another"))
+
+
 def test_position_without_entry_is_named(
     tmp_path: Path, teacher: Decoder, cycles: Sequences
 ) -> None:

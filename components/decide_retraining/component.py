@@ -12,6 +12,7 @@ def decide_retraining(
     verdict: str,
     registry: str,
     code_digest: str,
+    settings_digest: str,
     force: bool,
     config: str,
     decision: Output[Dataset],
@@ -20,6 +21,15 @@ def decide_retraining(
     from components.decide_retraining.step import run
 
     decision.metadata.update(
-        run(sequences.path, verdict, registry, code_digest, force, config, decision.path)
+        run(
+            sequences.path,
+            verdict,
+            registry,
+            code_digest,
+            settings_digest,
+            force,
+            config,
+            decision.path,
+        )
     )
     return decision.metadata["retrain"]

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from components.runtime import step
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
-from slmrec.drift.retraining import decide, newer_than
+from slmrec.drift.retraining import decide, known_share, newer_than
 from slmrec.progress import Progress
 from slmrec.registry import Registry
 
@@ -21,16 +23,20 @@ def run(
     verdict: str,
     registry: str,
     code_digest: str,
+    settings_digest: str,
     force: bool,
     config: str,
     decision: str,
 ) -> dict[str, Any]:
-    """Publish `retrain` and `reason`; `registry` and `code_digest` may be empty."""
+    """Publish `retrain` and `reason`; `registry` and the digests may be empty."""
     settings = DecideRetraining.from_json(config)
     data = load_sequences(sequences)
     production = Registry(registry).production() if registry else None
     new = newer_than(data, production.data.last) if production else data.interactions
-    made = decide(verdict, production, new, code_digest, force, settings)
+    share = 1.0
+    if production is not None:
+        share = known_share(data, pl.read_parquet(production.path / "model" / "items.parquet"))
+    made = decide(verdict, production, new, code_digest, settings_digest, share, force, settings)
     answer = {"retrain": made.retrain, "reason": made.reason, "new_interactions": new}
     assert data.artifact is not None
     with publish(

@@ -26,7 +26,7 @@ def run(
     settings = DistillStudent.from_json(config)
     data = load_sequences(sequences)
     stored = open_artifact(teacher, "teacher")
-    cache = TeacherCache(caches, data)
+    cache = TeacherCache(caches, data, stored)
     distilled = distill(load_decoder(stored), data, cache, settings, progress)
     shards = {f"cache-{number}": shard for number, shard in enumerate(cache.artifacts)}
     assert data.artifact is not None

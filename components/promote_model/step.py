@@ -28,13 +28,14 @@ def run(
     sequences: str,
     registry: str,
     code_digest: str,
-    run_time: str,
+    settings_digest: str,
+    started: str,
     config: str,
     promotion: str,
 ) -> dict[str, Any]:
     """Write the artifact `promotion`. A refusal is a result, not a failure.
 
-    `run_time` is when the run started, as ISO text; it is what the registry records.
+    `started` is when the run started, as ISO text; it is what the registry records.
     """
     settings = PromoteModel.from_json(config)
     policy = load_policy(ROOT / "validation" / f"{settings.gates}.yaml", GatePolicy)
@@ -55,13 +56,21 @@ def run(
         policy=policy,
     )
     facts = data_facts(data)
-    version = store.add(candidate, measured, timed, facts, code_digest=code_digest, time=run_time)
+    version = store.add(
+        candidate,
+        measured,
+        timed,
+        facts,
+        code_digest=code_digest,
+        settings_digest=settings_digest,
+        time=started,
+    )
     evidence = {
         "model": candidate.digest,
         "evaluation": measured.digest,
         "sequences": facts.sequences_digest,
     }
-    promoted, reason = _settle(store, version, production, gates, run_time, evidence)
+    promoted, reason = _settle(store, version, production, gates, started, evidence)
     previous = production.number if production else None
     content = {
         "gates": [asdict(gate) for gate in gates],
@@ -89,7 +98,7 @@ def _settle(
     version: Version,
     production: Version | None,
     gates: list[Gate],
-    run_time: str,
+    started: str,
     evidence: dict[str, str],
 ) -> tuple[int | None, str]:
     """The number that was promoted, None after a refusal, and why."""
@@ -100,7 +109,7 @@ def _settle(
         reason = "refused: " + "; ".join(
             f"{gate.name} found {gate.found}, required {gate.required}" for gate in refused
         )
-        store.refuse(version.number, reason=reason, actor=ACTOR, time=run_time, evidence=evidence)
+        store.refuse(version.number, reason=reason, actor=ACTOR, time=started, evidence=evidence)
         return None, reason
     reason = f"passed all {len(gates)} gates"
     store.promote(
@@ -108,7 +117,7 @@ def _settle(
         production.number if production else None,
         reason=reason,
         actor=ACTOR,
-        time=run_time,
+        time=started,
         evidence=evidence,
     )
     return version.number, reason

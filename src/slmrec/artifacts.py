@@ -32,9 +32,15 @@ class Artifact:
     digest: str
     properties: Mapping[str, Any]
     inputs: Mapping[str, str]
+    files: frozenset[str] = frozenset()
+    """What the manifest lists, and so what was checked."""
 
     def file(self, name: str) -> Path:
-        """The path of one of the artifact's files."""
+        """The path of one of the artifact's files. Raises `ArtifactError` for one not checked."""
+        if name not in self.files:
+            raise ArtifactError(
+                f"{self.path}: a '{self.kind}' without the file {name}, found {sorted(self.files)}"
+            )
         return self.path / name
 
     def json(self, name: str) -> Any:
@@ -124,7 +130,7 @@ def _move_into_place(staging: Path, directory: Path) -> None:
         shutil.rmtree(directory)
     directory.mkdir()
     for path in sorted(staging.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
+        if path.is_file() and path != staging / MANIFEST:
             target = directory / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
@@ -154,6 +160,7 @@ def open_artifact(directory: Path | str, kind: str | None = None) -> Artifact:
         digest=digest_text(canonical_json(manifest)),
         properties=manifest["properties"],
         inputs=manifest["inputs"],
+        files=frozenset(manifest["files"]),
     )
 
 
@@ -170,6 +177,11 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     required = {"schema_version", "kind", "files", "properties", "inputs", "config_digest"}
     if not isinstance(manifest, dict) or not required <= manifest.keys():
         raise ArtifactError(f"{path}: not a manifest, expected the keys {sorted(required)}")
+    files = manifest["files"]
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in files.values()
+    ):
+        raise ArtifactError(f"{path}: 'files' must give bytes and sha256 for each file")
     return manifest
 
 

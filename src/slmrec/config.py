@@ -18,13 +18,18 @@ from slmrec.errors import ConfigError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Length = Annotated[int, Field(ge=3, le=10_000)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
     """Base of every configuration section: frozen, and no key it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     def to_json(self) -> str:
         """The section as canonical JSON: the same settings give the same text."""
@@ -121,7 +126,7 @@ class MonitorDrift(Section):
     """Benjamini-Hochberg level across all statistics."""
     evidently_rows: Positive = 5000
     """Rows of each side in the Evidently report."""
-    seed: int = 17
+    seed: Seed = 17
 
 
 class DecideRetraining(Section):
@@ -148,9 +153,9 @@ class Training(Section):
     weight_decay: Weight = 0.01
     """AdamW, on matrices only; embeddings, norms and biases are not decayed."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    dropout: Share = 0.3
+    dropout: Dropout = 0.3
     """Inside the layers."""
-    embedding_dropout: Share = 0.5
+    embedding_dropout: Dropout = 0.5
     """On the item embeddings that enter the first layer."""
     patience: Positive = 4
     """Validations without a better NDCG@10 before training stops."""
@@ -160,11 +165,12 @@ class Training(Section):
     """Type of matrix products; `auto` is bfloat16 where the processor has instructions for it and the
     product is large enough to gain from it, which depends on the machine but not on the moment."""
     recency_half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
-    """A target counts half as much in the cross-entropy for every so many days before the newest
-    training interaction; null: all alike; `auto`: what predicts the validation items clearly best."""
+    """Beside the others of its batch a target counts half as much in the cross-entropy for every so
+    many days before the newest training interaction; null: all alike; `auto`: what predicts the
+    validation items clearly best."""
     max_logit_mib: Positive = 64
     """Largest block of catalogue scores held at once in the loss, MiB."""
-    seed: int = 17
+    seed: Seed = 17
 
 
 def _check_heads(width: int, heads: int) -> None:
@@ -180,7 +186,7 @@ class PretrainItems(Section):
     width: Positive = 64
     layers: Positive = 2
     heads: Positive = 2
-    max_length: Positive = 50
+    max_length: Length = 50
     """Interactions a window holds; longer histories are cut into consecutive windows."""
     training: Training = Training()
 
@@ -198,7 +204,7 @@ class TrainTeacher(Section):
     heads: Positive = 2
     feed_forward: Positive = 256
     """Inner width of the gated feed-forward network."""
-    max_length: Positive = 50
+    max_length: Length = 50
     """Interactions a window holds; longer histories are cut into consecutive windows."""
     item_embeddings: Literal["pretrained", "random"] = "pretrained"
     """`pretrained` starts from `pretrain_items`, through a projection when the widths differ."""
@@ -271,13 +277,13 @@ class EvaluateModels(Section):
     """Timed single-user requests a model, after warm-up."""
     batch_users: Positive = 256
     """Users scored at once."""
-    seed: int = 17
+    seed: Seed = 17
 
 
 class PromoteModel(Section):
     """Whether the candidate becomes production."""
 
-    gates: str = "gates"
+    gates: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "gates"
     """File `validation/<name>.yaml`."""
 
 
@@ -318,6 +324,11 @@ class PipelineConfig(Section):
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError(f"variants: the names {names} are not all different")
+        reserved = {"popularity", "transitions", "sasrec", "teacher", "student"} & set(names)
+        if reserved:
+            raise ValueError(
+                f"variants: {sorted(reserved)} are names of other models; choose others"
+            )
         if not names:
             raise ValueError("variants: none given, expected at least one compressed student")
         return self
@@ -332,10 +343,13 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> PipelineConfig:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a UTF-8 file: {error}") from None
     try:
-        loaded = yaml.safe_load(text) or {}
+        loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
         raise ConfigError(
             f"{path}: expected a mapping of step names, found {type(loaded).__name__}"

@@ -87,5 +87,8 @@ class EventFile:
     def event(self, kind: str, content: Mapping[str, object]) -> None:
         """Append one event."""
         line = json.dumps({"event": kind, "step": self._name, **content}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:  # the work is worth more than its report
+            print(f"{self._path}: {error}", file=sys.stderr)

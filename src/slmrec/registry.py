@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[0-9]{6,}")
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data a version was trained on, as far as later runs need to know."""
+    """The log a version was made from, held-out part included, as far as later runs need to know."""
 
     sequences_digest: str
     interactions: int
@@ -48,6 +48,8 @@ class Version:
     model_digest: str
     evaluation_digest: str
     code_digest: str
+    settings_digest: str
+    """Of the settings that decide what is trained."""
     data: DataFacts
     added: str
     """When, as the caller said."""
@@ -126,6 +128,7 @@ class Registry:
         data: DataFacts,
         *,
         code_digest: str,
+        settings_digest: str,
         time: str,
     ) -> Version:
         """Copy a model and its evidence into a new version.
@@ -165,6 +168,7 @@ class Registry:
                     "model_digest": model.digest,
                     "evaluation_digest": evaluation.digest,
                     "code_digest": code_digest,
+                    "settings_digest": settings_digest,
                     "data": asdict(data),
                     "added": time,
                 },
@@ -225,7 +229,7 @@ class Registry:
             decision = Decision(
                 "refuse", version, self._current(), reason, actor, time, dict(evidence)
             )
-            for earlier in self.decisions():
+            for earlier in self._readable_decisions():
                 if (
                     earlier.action == "refuse"
                     and earlier.version == version
@@ -235,6 +239,13 @@ class Registry:
                     return earlier
             self._append(decision)
             return decision
+
+    def _readable_decisions(self) -> Iterator[Decision]:
+        """Decisions without the half lines of interrupted writers, which must not block new ones."""
+        if self._decisions.exists():
+            for line in self._decisions.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, TypeError):
+                    yield Decision(**json.loads(line))
 
     def _folder(self, number: int) -> Path:
         return self._versions / f"{number:06d}"

@@ -9,6 +9,7 @@ positions in ascending order:
 - `top_items.npy` int32 and `top_scores.npy` float16 [rows, K]: the K best catalogue scores
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,11 @@ def _positions(windows: Windows) -> Int64:
 
 
 def _memory_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:  # type: ignore[type-arg]
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    # A full disk must be an error now, not a dead process when a page of a sparse file is written.
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return array
 
 
 @dataclass(frozen=True)
@@ -154,11 +159,22 @@ class CachedTeacher:
 class TeacherCache:
     """All shards of a cache, memory-mapped, read by position."""
 
-    def __init__(self, directories: Sequence[Path | str], sequences: Sequences) -> None:
-        """Open every shard. Raises `ArtifactError` when they do not make one whole cache."""
+    def __init__(
+        self,
+        directories: Sequence[Path | str],
+        sequences: Sequences,
+        teacher: Artifact | None = None,
+    ) -> None:
+        """Open every shard.
+
+        Raises `ArtifactError` when they do not make one whole cache of these sequences and, where
+        it is given, of this teacher.
+        """
         opened = [open_artifact(directory, KIND) for directory in directories]
         self.artifacts = sorted(opened, key=lambda artifact: artifact.properties["shard"])
-        self._check_shards(sequences)
+        self._check_shards()
+        self._check_source("sequences", sequences.artifact)
+        self._check_source("teacher", teacher)
         first = self.artifacts[0].properties
         self.blocks: int = first["blocks"]
         self.width: int = first["width"]
@@ -182,7 +198,7 @@ class TeacherCache:
         )
         return array
 
-    def _check_shards(self, sequences: Sequences) -> None:
+    def _check_shards(self) -> None:
         found = [(a.properties["shard"], a.properties["shards"]) for a in self.artifacts]
         expected = [(number, len(found)) for number in range(len(found))]
         if not found or found != expected:
@@ -195,13 +211,13 @@ class TeacherCache:
                 raise ArtifactError(
                     f"teacher cache: the shards come from different {name}; run cache_teacher again"
                 )
-        if sequences.artifact is not None:
-            made_from = self.artifacts[0].inputs.get("sequences")
-            if made_from != sequences.artifact.digest:
-                raise ArtifactError(
-                    "teacher cache: made from other sequences than the ones given; "
-                    "run cache_teacher again"
-                )
+
+    def _check_source(self, name: str, expected: Artifact | None) -> None:
+        found = self.artifacts[0].inputs.get(name)
+        if expected is not None and found != expected.digest:
+            raise ArtifactError(
+                f"teacher cache: made from other {name} than the one given; run cache_teacher again"
+            )
 
     def read(self, positions: Int64) -> CachedTeacher:
         """What the teacher says about these positions. Raises `ArtifactError` if one is missing."""

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from components.decide_retraining.step import run
@@ -22,6 +25,9 @@ def sequences(tmp_path):
     with publish(tmp_path / "sequences", "sequences", properties={"items": 2}) as directory:
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array)
+        pl.DataFrame({"item_id": ["a", "b"], "count": [2, 2]}).write_parquet(
+            directory / "items.parquet"
+        )
     return str(tmp_path / "sequences")
 
 
@@ -29,13 +35,15 @@ def sequences(tmp_path):
 def make_registry(tmp_path):
     """A registry whose production version saw some interactions up to a moment."""
 
-    def make(interactions, last):
+    def make(interactions, last, items=("a", "b")):
         registry = Registry(tmp_path / "registry")
-        with publish(tmp_path / "model", "servable", properties={"name": "int8"}):
-            pass
+        with publish(tmp_path / "model", "servable", properties={"name": "int8"}) as directory:
+            pl.DataFrame({"item_id": items}).write_parquet(directory / "items.parquet")
         model = open_artifact(tmp_path / "model")
         facts = DataFacts(sequences_digest="s", interactions=interactions, last=last)
-        registry.add(model, model, model, facts, code_digest="code", time="t")
+        registry.add(
+            model, model, model, facts, code_digest="code", settings_digest="settings", time="t"
+        )
         registry.promote(1, None, reason="r", actor="a", time="t")
         return str(registry.path)
 
@@ -46,7 +54,7 @@ def make_registry(tmp_path):
 def ask(sequences, tmp_path):
     def ask(registry, *, force=False, config=CONFIG):
         path = tmp_path / "decision"
-        metadata = run(sequences, "stable", registry, "code", force, config, str(path))
+        metadata = run(sequences, "stable", registry, "code", "settings", force, config, str(path))
         decision = open_artifact(path, "decision")
         assert decision.digest == metadata["digest"]
         content = decision.json("decision.json")
@@ -82,6 +90,18 @@ def test_training_has_no_reason_when_too_little_is_new(ask, make_registry):
     assert made["retrain"] is False
     assert made["headline"].startswith("do not train: 1 interactions are newer")
     assert ask(registry, force=True)["retrain"] is True
+
+
+def test_training_has_a_reason_when_the_log_is_about_other_items(ask, make_registry):
+    registry = make_registry(interactions=4, last=40, items=("b", "c", "d"))
+    assert ask(registry)["retrain"] is False  # item b has two of the four interactions
+    (Path(registry) / "channels" / "production.json").unlink()
+    with publish(Path(registry) / "versions" / "000001" / "model", "servable") as directory:
+        pl.DataFrame({"item_id": ["c", "d"]}).write_parquet(directory / "items.parquet")
+    Registry(registry).promote(1, None, reason="r", actor="a", time="t")
+    made = ask(registry)
+    assert made["retrain"] is True
+    assert "only 0% of the interactions" in made["reason"]
 
 
 def test_the_component_gives_a_boolean_and_the_decision_when_compiled():

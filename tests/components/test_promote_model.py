@@ -46,6 +46,7 @@ class Workshop:
             str(self.sequences),
             str(self.registry.path),
             "code",
+            "settings",
             WHEN,
             CONFIG,
             str(self.folder / "promotion"),

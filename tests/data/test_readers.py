@@ -113,8 +113,12 @@ def test_the_assumption_is_said_when_the_format_is_recognised(tmp_path):
     [
         ("movies.csv", 'movieId,title,genres\n1,"Été, le film",A|B\n2,Two,\n'.encode()),
         ("movies.dat", "1::Été, le film::A|B\n2::Two::\n".encode("latin-1")),
-        ("movies.dat.gz", gzip.compress("1::Été, le film::A|B\n2::Two::\n1::Again::\n".encode())),
+        (
+            "movies.dat.gz",
+            gzip.compress("1::Été, le film::A|B\n2::Two::\n1::Again::\n".encode(), mtime=0),
+        ),
     ],
+    ids=["csv", "latin-1", "gzip"],
 )
 def test_items_are_read_when_the_format_differs(tmp_path, name, content):
     path = tmp_path / name

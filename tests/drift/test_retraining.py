@@ -13,13 +13,24 @@ PRODUCTION = Version(
     model_digest="m",
     evaluation_digest="e",
     code_digest="code-a",
+    settings_digest="settings-a",
     data=DataFacts(sequences_digest="s", interactions=1000, last=100),
     added="2026-01-01",
 )
 
 
-def ask(verdict="stable", production=PRODUCTION, new=0, code="code-a", force=False, config=None):
-    return decide(verdict, production, new, code, force, config or DecideRetraining())
+def ask(
+    verdict="stable",
+    production=PRODUCTION,
+    new=0,
+    code="code-a",
+    settings="settings-a",
+    known=1.0,
+    force=False,
+    config=None,
+):
+    config = config or DecideRetraining()
+    return decide(verdict, production, new, code, settings, known, force, config)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +39,8 @@ def ask(verdict="stable", production=PRODUCTION, new=0, code="code-a", force=Fal
         ({"force": True, "production": None}, "forced"),
         ({"production": None, "verdict": "drift"}, "no production model"),
         ({"code": "code-b", "verdict": "drift", "new": 900}, "code changed"),
+        ({"settings": "settings-b", "known": 0.0, "verdict": "drift"}, "settings are not those"),
+        ({"known": 0.49, "verdict": "drift", "new": 900}, "only 49% of the interactions"),
         ({"verdict": "drift", "new": 900}, "drifted"),
         ({"new": 50}, "5.0% of the 1,000"),
     ],
@@ -46,6 +59,8 @@ def test_the_first_reason_wins_when_several_hold(given, word):
         {"verdict": "watch"},
         {"verdict": "not enough data"},
         {"code": ""},
+        {"settings": ""},
+        {"known": 0.5},
         {"code": "code-b", "config": DecideRetraining(on_code_change=False)},
         {"verdict": "drift", "config": DecideRetraining(on_drift=False)},
         {"config": DecideRetraining(min_new_share=0.0)},

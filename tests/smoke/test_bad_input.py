@@ -55,8 +55,9 @@ def test_wrong_usage_ends_with_2_before_anything_starts(
     [
         ("", ["log.csv", "empty"]),
         ("name,price\nx,1\n", ["log.csv", "name", "ingest_interactions.columns"]),
-        ("user,item,timestamp\nu1,i1,1600000000\n", ["build_sequences.min_"]),
-        (GOOD.replace("u5,", ","), ["quarantine"]),
+        ("user,item,timestamp\nu1,i1,1600000000\n", ["validate_data", "timestamp"]),
+        ("\n".join(GOOD.splitlines()[:40:9]) + "\n", ["build_sequences.min_"]),
+        (GOOD + ",i1,1600000000\n" * 60, ["quarantine"]),
     ],
 )
 def test_bad_data_end_with_3_and_leave_the_registry_alone(

@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("smoke")
-
 
 def test_movietweetings_gives_models_far_above_popularity(
     command, real_data: Path, tmp_path: Path

@@ -13,8 +13,6 @@ import pytest
 from slmrec.artifacts import open_artifact
 from slmrec.models.servable import Servable
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "sample:users=300,items=120,interactions=6000,seed=3"
 STEPS = [

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,17 +73,52 @@ def test_training_says_what_to_lower_when_the_loss_is_not_finite(cycles: Sequenc
         train_sasrec(cycles, SASREC.model_copy(update={"training": wild}), Silent())
 
 
+class Fixed(torch.nn.Module):
+    """Gives every history the same scores."""
+
+    max_length = 8
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__()
+        self.scores = torch.tensor([scores])
+
+    def catalogue_scores(self, items: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        return self.scores.repeat(len(items), 1)
+
+
 def test_validation_counts_the_rank_of_the_target_among_unseen_items(make_sequences) -> None:
-    class Fixed(torch.nn.Module):
-        max_length = 8
-
-        def catalogue_scores(self, items: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-            return torch.tensor([[99.0, 9.0, 8.0, 3.0, 5.0, 4.0]]).repeat(len(items), 1)
-
-    # target 3 scores 3; unseen above it: 4 and 5 (1 and 2 were seen, 0 is padding) → rank 3
+    # target 3 scores 3; unseen above it: 4 (1 and 2 were seen, 0 is padding) → rank 2
     sequences = make_sequences([[1, 2, 3, 4]])
     users, targets = sequences.targets("validation")
-    assert validate(Fixed(), sequences, users, targets) == pytest.approx(1 / np.log2(4))
+    found = validate(Fixed([99.0, 9.0, 8.0, 3.0, 5.0]), sequences, users, targets)
+    assert found == pytest.approx(1 / np.log2(3))
+
+
+def test_validation_gives_no_credit_when_all_items_score_alike(make_sequences) -> None:
+    sequences = make_sequences([[1, 2, 12, 13]])
+    users, targets = sequences.targets("validation")
+    # of the equal scores items 3 … 11 stand before item 12: rank 10
+    assert validate(Fixed([0.0] * 14), sequences, users, targets) == pytest.approx(1 / np.log2(11))
+
+
+def test_validation_is_refused_when_scores_are_not_finite(make_sequences) -> None:
+    sequences = make_sequences([[1, 2, 3, 4]])
+    users, targets = sequences.targets("validation")
+    with pytest.raises(SlmrecError, match="not finite"):
+        validate(Fixed([0.0, 1.0, float("nan"), 1.0, 1.0]), sequences, users, targets)
+
+
+def test_last_weights_are_kept_when_nobody_can_validate(cycles: Sequences) -> None:
+    told: list[str] = []
+
+    class Told(Silent):
+        def say(self, message: str) -> None:
+            told.append(message)
+
+    nobody = replace(cycles, validation_end=cycles.train_end)
+    _, training, _ = train_sasrec(nobody, SASREC, Told())
+    assert training.best_epoch == QUICK.epochs
+    assert told == ["no user to validate on: training to the last epoch and keeping its weights"]
 
 
 def test_wider_table_keeps_every_dot_product() -> None:

@@ -62,3 +62,10 @@ def test_no_half_life_is_chosen_when_there_is_nothing_to_validate_on() -> None:
     sequences = crowd([20, 21])
     empty = np.asarray([], dtype=np.int64)
     assert choose_half_life(sequences, empty, empty) is None
+
+
+def test_weight_is_never_zero_however_old_the_target() -> None:
+    sequences = log([[0, 5000, 5001, 5002]], [[1, 2, 3, 4]])
+    weights = recency_weights(sequences, half_life_days=1)
+    assert 0 < weights[0] < 1e-6
+    assert np.isfinite(weights).all()

@@ -20,5 +20,5 @@ def require_success(validation: Artifact, log: Artifact) -> None:
         )
     if validation.properties.get("success") is not True:
         raise ValidationFailed(
-            f"{log.path}: failed its validation; see {validation.file('validation.html')}"
+            f"{log.path}: failed its validation; see {validation.path / 'validation.html'}"
         )

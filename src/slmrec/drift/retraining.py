@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
+from slmrec.columns import ItemIndex
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import Sequences
 from slmrec.drift.monitor import DRIFT
 from slmrec.registry import DataFacts, Version
+
+OTHER_LOG_SHARE = 0.5
+"""Fewer interactions than this share with known items, and the log is not the one that grew."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class RetrainingDecision:
 
 
 def data_facts(sequences: Sequences) -> DataFacts:
-    """What a version remembers of the data it was trained on."""
+    """What a version remembers of the log it was made from."""
     assert sequences.artifact is not None, "sequences that were not loaded have no digest"
     return DataFacts(
         sequences_digest=sequences.artifact.digest,
@@ -33,18 +38,27 @@ def newer_than(sequences: Sequences, moment: int) -> int:
     return int(np.count_nonzero(np.asarray(sequences.timestamps) > moment))
 
 
+def known_share(sequences: Sequences, catalogue: pl.DataFrame) -> float:
+    """Share of the interactions whose item id is in another model's catalogue (`ItemIndex`)."""
+    known = sequences.item_table.join(catalogue, on=ItemIndex.ITEM, how="semi")
+    return float(known[ItemIndex.COUNT].sum() / max(sequences.interactions, 1))
+
+
 def decide(
     verdict: str,
     production: Version | None,
     new_interactions: int,
     code_digest: str,
+    settings_digest: str,
+    known_share: float,
     force: bool,
     config: DecideRetraining,
 ) -> RetrainingDecision:
     """Decide; the first reason that holds is the one that is given.
 
-    `new_interactions` are those newer than the production model's data. An empty `code_digest`
-    says that the code is not known and gives no reason to train.
+    `new_interactions` are those newer than the production model's log; `known_share` is the share
+    of all interactions whose item is in its catalogue. An empty digest says that the code or the
+    settings are not known and gives no reason to train.
     """
     if force:
         return RetrainingDecision(True, "training was forced")
@@ -56,13 +70,23 @@ def decide(
             f"the code changed: {code_digest[:12]}, version {production.number} was trained by "
             f"{production.code_digest[:12] or 'unknown code'}",
         )
+    if settings_digest and settings_digest != production.settings_digest:
+        return RetrainingDecision(
+            True, f"the settings are not those that version {production.number} was trained with"
+        )
+    if known_share < OTHER_LOG_SHARE:
+        return RetrainingDecision(
+            True,
+            f"only {known_share:.0%} of the interactions are with items that version "
+            f"{production.number} knows: it was made from another log",
+        )
     if config.on_drift and verdict == DRIFT:
         return RetrainingDecision(True, "the newest data have drifted from the past")
     saw = production.data.interactions
     share = new_interactions / saw
     news = (
         f"{new_interactions:,} interactions are newer than the data of version "
-        f"{production.number}, {share:.1%} of the {saw:,} it saw"
+        f"{production.number}, {share:.1%} of the {saw:,} in its log"
     )
     if new_interactions and share >= config.min_new_share:
         return RetrainingDecision(True, news)

@@ -15,6 +15,7 @@ from slmrec.config import Training
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.errors import SlmrecError
 from slmrec.evaluation.metrics import ndcg
+from slmrec.evaluation.ranking import rank_targets
 from slmrec.models.encoder import SequenceEncoder, right_padded
 from slmrec.progress import Progress
 from slmrec.training.batches import (
@@ -110,6 +111,8 @@ def _train(
     precision = choose_precision(config, model.items.embedding_dim)
     low_precision = precision.layers == torch.bfloat16
     users, targets = validation_sample(sequences, rng)
+    if not len(users):
+        progress.say("no user to validate on: training to the last epoch and keeping its weights")
     # The number of rows changes little between epochs; the schedule is fixed from the first.
     packing = pack(windows.length, model.max_length, rng)
     steps = batch_count(packing, config.batch_tokens) * config.epochs
@@ -155,7 +158,8 @@ def _train(
         entry = {"epoch": float(epoch)} | {name: s / positions for name, s in sums.items()}
         if epoch % config.validate_every == 0 or epoch == config.epochs:
             entry["ndcg@10"] = quality = validate(model, sequences, users, targets)
-            if quality > best.ndcg:
+            # While nothing is hit there is nothing to compare: the newest weights are kept.
+            if quality > best.ndcg or quality == 0.0 == max(best.ndcg, 0.0):
                 best, stale = Best(quality, epoch, _copy_weights(model)), 0
             else:
                 stale += 1
@@ -279,11 +283,11 @@ def validate(
         chosen, target = users[low : low + batch], targets[low : low + batch]
         starts = sequences.offsets[chosen]
         histories = [np.asarray(sequences.items[a:b]) for a, b in zip(starts, target, strict=True)]
-        scores = model.catalogue_scores(*right_padded(histories, model.max_length))
-        wanted = torch.from_numpy(np.asarray(sequences.items[target], dtype=np.int64))[:, None]
-        wanted_score = scores.gather(1, wanted)
-        for row, history in enumerate(histories):
-            scores[row, torch.from_numpy(history.astype(np.int64))] = -torch.inf
-        scores[:, 0] = -torch.inf
-        ranks.append(1 + (scores > wanted_score).sum(dim=1))
-    return float(ndcg(torch.cat(ranks).numpy(), 10).mean()) if ranks else 0.0
+        scores = model.catalogue_scores(*right_padded(histories, model.max_length)).numpy()
+        if not np.isfinite(scores).all():
+            raise SlmrecError(
+                "the model's scores are not finite on validation; lower training.learning_rate"
+            )
+        wanted = np.asarray(sequences.items[target])
+        ranks.append(rank_targets(scores, histories, wanted, exclude_seen=True))
+    return float(ndcg(np.concatenate(ranks), 10).mean()) if ranks else 0.0

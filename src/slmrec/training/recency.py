@@ -13,6 +13,7 @@ from slmrec.data.sequences import Int64, Sequences
 from slmrec.evaluation.metrics import ndcg
 
 HALF_LIVES_DAYS = (1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 90.0, 365.0)
+MOST_HALVINGS = 30.0
 CLEARLY_BETTER = 1.25
 """Least factor on NDCG@10 that a half-life must win over counting all alike …"""
 STANDARD_ERRORS = 3.0
@@ -47,7 +48,8 @@ def recency_weights(sequences: Sequences, half_life_days: float) -> NDArray[np.f
     train = sequences.split_mask("train")
     times = sequences.timestamps.astype(np.float64)
     age = np.maximum(times[train].max(initial=0.0) - times, 0.0) / 86_400
-    weights = np.exp2(-age / half_life_days)
+    # Never quite zero: a batch may hold nothing but old targets.
+    weights = np.exp2(-np.minimum(age / half_life_days, MOST_HALVINGS))
     return (weights / weights[train].mean()).astype(np.float32)
 
 

@@ -1,0 +1,120 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import images
+from pipeline.parameters import config_parameters, defaults
+from pipeline.paths import CONFIGS, PIPELINE_FILE, ROOT
+from slmrec.config import TrainTeacher, Variant, load_config
+
+NEVER_CACHED = {"snapshot-source", "monitor-drift", "decide-retraining", "promote-model"}
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict:
+    documents = list(yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8")))
+    assert len(documents) == 1, "Vertex refuses a file of several documents"
+    return documents[0]
+
+
+def tasks(spec: dict) -> dict[str, dict]:
+    found = dict(spec["root"]["dag"]["tasks"])
+    for component in spec["components"].values():
+        found |= component.get("dag", {}).get("tasks", {})
+    return found
+
+
+def test_same_bytes_are_compiled_by_another_process(tmp_path: Path) -> None:
+    out = tmp_path / "again.yaml"
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "compile", "--output", str(out)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+    )
+    assert out.read_bytes() == PIPELINE_FILE.read_bytes()
+
+
+def test_check_fails_when_the_file_is_stale(tmp_path: Path) -> None:
+    stale = tmp_path / "pipeline.yaml"
+    stale.write_text(PIPELINE_FILE.read_text() + "# edited\n")
+    finished = subprocess.run(
+        [sys.executable, "-m", "pipeline", "compile", "--check", "--output", str(stale)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 2
+    assert "stale; run 'make compile'" in finished.stderr
+
+
+def test_compiling_does_not_load_torch() -> None:
+    code = "import sys, pipeline.compile; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_executor_uses_the_one_image_and_installs_nothing(compiled: dict) -> None:
+    executors = compiled["deploymentSpec"]["executors"]
+    assert len(executors) == 14
+    for executor in executors.values():
+        container = executor["container"]
+        assert container["image"] == images.PYTHON
+        assert "pip install" not in " ".join(container["command"])
+
+
+def test_file_names_no_path_of_the_machine_that_compiled_it(compiled: dict) -> None:
+    text = PIPELINE_FILE.read_text(encoding="utf-8")
+    assert str(ROOT) not in text
+    assert str(Path.home()) + "/" not in text
+
+
+def test_caching_is_off_exactly_where_the_outside_world_is_read(compiled: dict) -> None:
+    leaves = {
+        name: task
+        for name, task in tasks(compiled).items()
+        if "executorLabel" in compiled["components"][task["componentRef"]["name"]]
+    }
+    uncached = {n for n, t in leaves.items() if not t["cachingOptions"].get("enableCache")}
+    assert uncached == NEVER_CACHED
+    assert len(leaves) == 14
+
+
+def test_training_hangs_on_the_decision_alone(compiled: dict) -> None:
+    conditions = [
+        task["triggerPolicy"]["condition"]
+        for task in tasks(compiled).values()
+        if "triggerPolicy" in task
+    ]
+    assert conditions == [
+        "inputs.parameter_values['pipelinechannel--decide-retraining-Output'] == true"
+    ]
+
+
+def test_defaults_are_the_sample_and_hold_no_number_that_kfp_would_turn_into_a_float(
+    compiled: dict,
+) -> None:
+    parameters = compiled["root"]["inputDefinitions"]["parameters"]
+    found = {name: value.get("defaultValue") for name, value in parameters.items()}
+    expected = defaults()
+    assert found == expected
+    for value in found.values():
+        members = value if isinstance(value, list) else [value]
+        assert all(isinstance(member, str | bool) for member in members)
+
+
+def test_parameters_carry_each_section_as_text_a_step_can_read_back() -> None:
+    config = load_config(
+        CONFIGS / "sample.yaml", ["train_teacher.layers=10", "cache_teacher.shards=3"]
+    )
+    parameters = config_parameters(config)
+    assert TrainTeacher.from_json(parameters["train_teacher_config"]).layers == 10
+    assert parameters["shards"] == ["0/3", "1/3", "2/3"]
+    assert [Variant.from_json(text).name for text in parameters["variants"]] == [
+        "int8",
+        "pruned-int8",
+    ]

@@ -1,0 +1,82 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.local import RunRecord, StepRecord
+from pipeline.summary import summarise
+
+
+def write(folder: Path, name: str, content: dict) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def record(tmp_path: Path, steps: list[StepRecord]) -> RunRecord:
+    started = datetime(2026, 1, 2, tzinfo=UTC)
+    return RunRecord("r1", started, tmp_path, "abc", {"registry": "reg"}, steps, 12.3456)
+
+
+def model(name: str) -> dict:
+    return {"name": name, "metrics": {"ndcg@10": {"value": 0.1, "ci95": [0.05, 0.15]}}}
+
+
+def test_models_join_quality_speed_and_training_time(tmp_path: Path) -> None:
+    evaluation = write(tmp_path / "e", "metrics.json", {"users": 7, "models": [model("teacher")]})
+    timings = write(
+        tmp_path / "t",
+        "timings.json",
+        {"teacher": {"batch1_p50": 1.5, "batch1_p95": 2.5, "users_per_second": 900}},
+    )
+    summary = summarise(
+        record(
+            tmp_path,
+            [
+                StepRecord("train_teacher", True, {"train_seconds": 33.0, "seconds": 34.0}, {}),
+                StepRecord(
+                    "evaluate_models", False, {}, {"evaluation": evaluation, "timings": timings}
+                ),
+            ],
+        ),
+        production=None,
+    )
+    (found,) = summary["models"]
+    assert found["train_seconds"] == 33.0
+    assert found["latency_ms"] == {"batch1_p50": 1.5, "batch1_p95": 2.5}
+    assert found["users_per_second"] == 900
+    assert summary["retrained"] is True
+    assert summary["users_evaluated"] == 7
+    assert summary["steps"][0]["cached"] is True
+
+
+def test_models_are_the_production_ones_when_nothing_was_trained(tmp_path: Path) -> None:
+    production = tmp_path / "version"
+    write(production / "evaluation", "metrics.json", {"users": 3, "models": [model("student")]})
+    write(production / "timings", "timings.json", {})
+    summary = summarise(record(tmp_path, []), production)
+    assert [m["name"] for m in summary["models"]] == ["student"]
+    assert summary["retrained"] is False
+    assert summary["gates"] == []
+    assert summary["promoted"] is None
+
+
+def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
+    report = write(
+        tmp_path / "d", "drift.json", {"verdict": "watch", "alarms": [{"sentence": "x"}]}
+    )
+    promotion = write(tmp_path / "p", "promotion.json", {"gates": [{"name": "g"}], "promoted": 4})
+    summary = summarise(
+        record(
+            tmp_path,
+            [
+                StepRecord("monitor_drift", False, {}, {"report": report}),
+                StepRecord("decide_retraining", False, {"retrain": True, "reason": "new"}, {}),
+                StepRecord("promote_model", False, {}, {"promotion": promotion}),
+            ],
+        ),
+        None,
+    )
+    assert summary["drift"] == {"verdict": "watch", "alarms": [{"sentence": "x"}]}
+    assert summary["decision"] == {"retrain": True, "reason": "new"}
+    assert summary["promoted"] == 4
+    assert summary["places"]["monitor_drift.report"] == str(report)
