@@ -58,6 +58,24 @@ def test_no_half_life_is_chosen_when_old_targets_predict_as_well() -> None:
     assert choose_half_life(sequences, users, targets) is None
 
 
+def pairs(recent: list[int]) -> Sequences:
+    """200 users walk pairs (n, n + 1): long ago any, of late two of those that start with `recent`."""
+    rng = np.random.default_rng(2)
+    items, days = [], []
+    for _ in range(200):
+        old = 1 + 2 * rng.choice(np.arange(4, 20), 2, replace=False)
+        new = rng.choice(recent, 2, replace=False)
+        items.append([n for start in (*old, *new) for n in (start, start + 1)])
+        days.append([*np.sort(rng.uniform(0, 90, 4)), 98.0, 98.5, 99.0, 100.0])
+    return log(days, items)
+
+
+def test_no_half_life_is_chosen_when_transitions_say_more_than_what_is_new() -> None:
+    sequences = pairs([1, 3, 5, 7])
+    users, targets = sequences.targets("validation")
+    assert choose_half_life(sequences, users, targets) is None
+
+
 def test_no_half_life_is_chosen_when_there_is_nothing_to_validate_on() -> None:
     sequences = crowd([20, 21])
     empty = np.asarray([], dtype=np.int64)

@@ -2,8 +2,9 @@
 
 In some logs what is consumed next hangs on what is new this week, in others last year is as good a
 teacher as yesterday. The weight of a target halves with every half-life before the newest training
-interaction; the half-life is the one under which plain popularity predicts the validation items best,
-and there is none unless that is clearly better than counting all alike.
+interaction. The half-life is the one under which plain popularity predicts the validation items best,
+and there is none unless that is clearly better than counting all alike, and better than item
+transitions: where who-follows-whom says more than what-is-new, old histories are what teaches it.
 """
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.evaluation.metrics import ndcg
+from slmrec.evaluation.ranking import rank_users
+from slmrec.models.baselines import Transitions
 
 HALF_LIVES_DAYS = (1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 90.0, 365.0)
 MOST_HALVINGS = 30.0
@@ -30,11 +33,15 @@ def choose_half_life(sequences: Sequences, users: Int64, targets: Int64) -> floa
     alike = _popularity_ndcg(sequences, None, users, targets)
     tried = [_popularity_ndcg(sequences, days, users, targets) for days in HALF_LIVES_DAYS]
     best = int(np.argmax([values.mean() for values in tried]))
+    followers = rank_users(
+        Transitions.fit(sequences), sequences, users, targets, exclude_seen=True, name="transitions"
+    )
     difference = tried[best] - alike
     error = difference.std() / np.sqrt(len(difference))
     clear = (
         tried[best].mean() >= CLEARLY_BETTER * alike.mean()
         and difference.mean() > STANDARD_ERRORS * error
+        and tried[best].mean() > ndcg(followers.ranks, 10).mean()
     )
     return HALF_LIVES_DAYS[best] if clear else None
 
