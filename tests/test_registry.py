@@ -21,13 +21,13 @@ def artifact(path, kind, content):
 
 @pytest.fixture
 def add(tmp_path):
-    def add(registry, model=1, evaluation=1):
+    def add(registry, model=1, evaluation=1, code="code"):
         return registry.add(
             artifact(tmp_path / f"model-{model}", "servable", model),
             artifact(tmp_path / f"evaluation-{evaluation}", "evaluation", evaluation),
             artifact(tmp_path / "timings", "timings", 0),
             FACTS,
-            code_digest="code",
+            code_digest=code,
             settings_digest="settings",
             time=WHEN,
         )
@@ -71,6 +71,21 @@ def test_the_registry_does_not_grow_when_the_same_is_added_again(registry, add):
     assert add(registry, evaluation=2).number == 2
     assert add(registry, model=2).number == 3
     assert [version.number for version in registry.versions()] == [1, 2, 3]
+
+
+def test_the_same_model_is_another_version_when_other_code_made_it(registry, add):
+    assert add(registry).number == 1
+    assert add(registry, code="other").number == 2
+
+
+def test_a_half_written_line_does_not_block_the_next_refusal(registry, add):
+    add(registry)
+    registry.promote(1, None, reason="r", actor="a", time=WHEN)
+    with (registry.path / "decisions.jsonl").open("a") as stream:
+        stream.write('{"action": "refu')
+    made = registry.refuse(1, reason="worse", actor="a", time=WHEN, evidence={})
+    lines = (registry.path / "decisions.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["reason"] == made.reason == "worse"
 
 
 def test_an_interrupted_addition_is_no_version_when_it_left_files(registry, add):

@@ -133,16 +133,18 @@ class Registry:
     ) -> Version:
         """Copy a model and its evidence into a new version.
 
-        The same model with the same evaluation gives the version that is already there, so that a
-        rerun does not grow the registry. Raises `ArtifactError` when a copy is not what was read.
+        The same model with the same evaluation, from the same code and settings, gives the version
+        that is already there, so that a rerun does not grow the registry. Raises `ArtifactError` when a copy is not what was read.
         """
         with self._locked():
             known = self.versions()
             for version in known:
-                if (version.model_digest, version.evaluation_digest) == (
-                    model.digest,
-                    evaluation.digest,
-                ):
+                if (
+                    version.model_digest,
+                    version.evaluation_digest,
+                    version.code_digest,
+                    version.settings_digest,
+                ) == (model.digest, evaluation.digest, code_digest, settings_digest):
                     return version
             number = max((version.number for version in known), default=0) + 1
             staging = self._versions / f".partial-{number:06d}"

@@ -63,7 +63,7 @@ def pairs(recent: list[int]) -> Sequences:
     rng = np.random.default_rng(2)
     items, days = [], []
     for _ in range(200):
-        old = 1 + 2 * rng.choice(np.arange(4, 20), 2, replace=False)
+        old = 1 + 2 * rng.choice(np.arange(4, 8), 2, replace=False)
         new = rng.choice(recent, 2, replace=False)
         items.append([n for start in (*old, *new) for n in (start, start + 1)])
         days.append([*np.sort(rng.uniform(0, 90, 4)), 98.0, 98.5, 99.0, 100.0])
