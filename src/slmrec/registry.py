@@ -134,7 +134,8 @@ class Registry:
         """Copy a model and its evidence into a new version.
 
         The same model with the same evaluation, from the same code and settings, gives the version
-        that is already there, so that a rerun does not grow the registry. Raises `ArtifactError` when a copy is not what was read.
+        that is already there, so that a rerun does not grow the registry. Raises `ArtifactError`
+        when a copy is not what was read.
         """
         with self._locked():
             known = self.versions()
