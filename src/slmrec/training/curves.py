@@ -27,7 +27,8 @@ def draw_curves(history: Sequence[dict[str, float]], name: str, path: Path) -> N
         marker="o",
         color=ACCENT,
     )
-    quality.set(title=f"{name}: validation NDCG@10", xlabel="epoch", ylim=(0, None))
+    highest = max((entry["ndcg@10"] for entry in validated), default=0.0)
+    quality.set(title=f"{name}: validation NDCG@10", xlabel="epoch", ylim=(0, 1.1 * highest or 1))
     for axes in (losses, quality):
         axes.grid(color=GRID, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,176 @@
+"""The steps of the training branch, one after another on sequences that can be learned by heart."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.cache_teacher.step import run as cache_teacher
+from components.distill_student.step import run as distill_student
+from components.pretrain_items.step import run as pretrain_items
+from components.prune_student.step import run as prune_student
+from components.quantize_student.step import run as quantize_student
+from components.train_teacher.step import run as train_teacher
+from slmrec.artifacts import open_artifact, publish
+from slmrec.config import (
+    CacheTeacher,
+    DistillStudent,
+    PretrainItems,
+    Training,
+    TrainTeacher,
+    Variant,
+)
+from slmrec.models.checkpoint import load_decoder
+from slmrec.models.loading import load_scorer
+
+QUICK = Training(epochs=2, batch_tokens=128, dropout=0.1, embedding_dropout=0.1)
+SASREC = PretrainItems(width=16, layers=1, heads=2, max_length=8, training=QUICK)
+TEACHER = TrainTeacher(width=16, layers=4, heads=2, feed_forward=32, max_length=8, training=QUICK)
+STUDENT = DistillStudent(layers=1, training=QUICK)
+
+
+@dataclass
+class Branch:
+    """Where the steps left their artifacts, and what they said."""
+
+    folder: Path
+    metadata: dict
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def branch(tmp_path_factory: pytest.TempPathFactory) -> Branch:
+    made = Branch(tmp_path_factory.mktemp("branch"), {})
+    at, said = made.path, made.metadata
+    histories = [[(user + step) % 12 + 1 for step in range(9)] for user in range(60)]
+    offsets = np.arange(0, 60 * 9 + 1, 9)
+    arrays = {
+        "offsets": offsets,
+        "items": np.asarray(histories, dtype=np.int32).ravel(),
+        "timestamps": np.arange(60 * 9) * 3600,
+        "train_end": offsets[1:] - 2,
+        "validation_end": offsets[1:] - 1,
+    }
+    with publish(Path(at("sequences")), "sequences", properties={"items": 12}) as staging:
+        for name, array in arrays.items():
+            np.save(staging / f"{name}.npy", array)
+        ids = {"item_index": range(1, 13), "item_id": [f"i{n}" for n in range(1, 13)]}
+        pl.DataFrame(ids).write_parquet(staging / "items.parquet")
+    said["sasrec"] = pretrain_items(at("sequences"), SASREC.to_json(), at("sasrec"))
+    said["teacher"] = train_teacher(at("sequences"), at("sasrec"), TEACHER.to_json(), at("teacher"))
+    for number in range(2):
+        said[f"cache{number}"] = cache_teacher(
+            at("sequences"),
+            at("teacher"),
+            f"{number}/2",
+            CacheTeacher(blocks=1).to_json(),
+            at(f"cache{number}"),
+        )
+    said["student"] = distill_student(
+        at("sequences"),
+        at("teacher"),
+        [at("cache1"), at("cache0")],
+        STUDENT.to_json(),
+        at("student"),
+    )
+    return made
+
+
+def test_every_model_is_an_artifact_with_its_training_and_curves(branch: Branch) -> None:
+    for kind in ("sasrec", "teacher", "student"):
+        artifact = open_artifact(branch.path(kind), kind)
+        assert {
+            "weights.safetensors",
+            "shape.json",
+            "training.json",
+            "curves.svg",
+        } <= artifact.files
+        assert branch.metadata[kind]["digests"].popitem()[1] == artifact.digest
+        assert branch.metadata[kind]["train_seconds"] > 0
+        curve = artifact.json("training.json")["history"]
+        assert [entry["epoch"] for entry in curve] == [1.0, 2.0]
+        assert curve[1]["ce"] < curve[0]["ce"]
+
+
+def test_lineage_is_recorded(branch: Branch) -> None:
+    digests = {
+        name: open_artifact(branch.path(name)).digest
+        for name in ("sequences", "sasrec", "teacher", "cache0", "cache1")
+    }
+    assert open_artifact(branch.path("teacher")).inputs == {
+        "sequences": digests["sequences"],
+        "items_model": digests["sasrec"],
+    }
+    assert open_artifact(branch.path("student")).inputs == {
+        "sequences": digests["sequences"],
+        "teacher": digests["teacher"],
+        "cache-0": digests["cache0"],
+        "cache-1": digests["cache1"],
+    }
+
+
+def test_teacher_starts_from_the_pretrained_items(branch: Branch, tmp_path: Path) -> None:
+    config = TEACHER.model_copy(
+        update={"training": QUICK.model_copy(update={"learning_rate": 1e-12, "epochs": 1})}
+    )
+    train_teacher(
+        branch.path("sequences"), branch.path("sasrec"), config.to_json(), str(tmp_path / "t")
+    )
+    table = load_decoder(open_artifact(tmp_path / "t")).items.weight.detach().numpy()
+    from slmrec.models.checkpoint import item_table
+
+    np.testing.assert_allclose(table, item_table(open_artifact(branch.path("sasrec"))), atol=1e-6)
+
+
+def test_user_is_told_when_the_teacher_is_not_better_than_sasrec(
+    branch: Branch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TEACHER.model_copy(
+        update={
+            "item_embeddings": "random",
+            "training": QUICK.model_copy(update={"learning_rate": 1e-12, "epochs": 1}),
+        }
+    )
+    train_teacher(
+        branch.path("sequences"), branch.path("sasrec"), config.to_json(), str(tmp_path / "t")
+    )
+    assert "is not above SASRec's" in capsys.readouterr().err
+
+
+def test_cache_step_refuses_when_the_disk_cannot_hold_it(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from collections import namedtuple
+
+    full = namedtuple("usage", "total used free")(100, 90, 10)
+    monkeypatch.setattr("components.cache_teacher.step.shutil.disk_usage", lambda path: full)
+    with pytest.raises(SystemExit) as stopped:
+        cache_teacher(
+            branch.path("sequences"),
+            branch.path("teacher"),
+            "0/2",
+            CacheTeacher(blocks=1).to_json(),
+            str(tmp_path / "cache"),
+        )
+    assert stopped.value.code == 4
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(("share", "channels"), [(1.0, 32), (0.5, 16)])
+def test_variant_is_pruned_and_exported_as_it_says(
+    branch: Branch, tmp_path: Path, share: float, channels: int
+) -> None:
+    variant = Variant(name="v", feed_forward_share=share, weights="float32").to_json()
+    pruned, servable = str(tmp_path / "pruned"), str(tmp_path / "servable")
+    prune_student(branch.path("sequences"), branch.path("student"), variant, pruned)
+    said = quantize_student(branch.path("sequences"), pruned, variant, servable)
+    assert load_decoder(open_artifact(pruned)).shape.feed_forward == (channels,)
+    assert said["top10_overlap"] == pytest.approx(1.0)
+    assert said["score_error"] < 1e-4
+    history = [np.asarray([3, 4, 5], dtype=np.int32)]
+    torch_scores = load_scorer(pruned).scores(history)
+    np.testing.assert_allclose(load_scorer(servable).scores(history), torch_scores, atol=1e-4)
