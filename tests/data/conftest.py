@@ -1,21 +1,9 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from slmrec.artifacts import Artifact, open_artifact, publish
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import KIND, ingest
 from slmrec.progress import Silent
-
-
-@pytest.fixture
-def real_data() -> Path:
-    default = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
-    folder = Path(os.environ.get("SLMREC_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} is absent, SLMREC_DATA names another folder")
-    return folder
 
 
 @pytest.fixture
