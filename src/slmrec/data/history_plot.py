@@ -10,24 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slmrec.data.sequences import Sequences
+from slmrec.figures import AMBER, BLUE, INK, RED, STYLE, save_svg
 
-# Three hues that stay apart for colour-blind readers: training, validation, test.
-_COLOURS = {"train": "#3b6ea5", "validation": "#e0a030", "test": "#b5403a"}
-_INK = "#303030"
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "slmrec",
-    "svg.fonttype": "path",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#909090",
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+_COLOURS = {"train": BLUE, "validation": AMBER, "test": RED}
 
 
 def plot_history(sequences: Sequences, path: Path) -> None:
@@ -35,13 +20,13 @@ def plot_history(sequences: Sequences, path: Path) -> None:
 
     The same sequences give the same bytes.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 3.2), layout="constrained")
         over_time, popularity, lengths = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
         _draw_time(over_time, sequences)
         _draw_popularity(popularity, sequences)
         _draw_lengths(lengths, sequences)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "slmrec"})
+        save_svg(figure, path)
 
 
 def _draw_time(axes: Axes, sequences: Sequences) -> None:
@@ -92,7 +77,7 @@ def _draw_lengths(axes: Axes, sequences: Sequences) -> None:
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     middle = float(np.median(lengths))
-    axes.axvline(middle, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axvline(middle, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_title("Users by history length")
     axes.set_xlabel(f"interactions a user, median {middle:g}")
 

@@ -1,7 +1,6 @@
 """The figure of a drift report: each statistic over the windows, with what would be an alarm."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,22 +10,8 @@ from matplotlib.figure import Figure
 from slmrec.drift.monitor import DriftReport
 from slmrec.drift.sentences import LABELS
 from slmrec.drift.thresholds import NAMES, StatisticName
+from slmrec.figures import BLUE, INK, RED, STYLE, save_svg
 
-_LINE, _ALARM, _INK = "#3b6ea5", "#b5403a", "#303030"
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "slmrec",
-    "svg.fonttype": "path",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#909090",
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
 _UNITS: dict[StatisticName, str] = {
     "interactions_per_day": "relative change",
     "new_user_share": "change of the share",
@@ -43,13 +28,13 @@ def plot_drift(report: DriftReport, path: Path) -> None:
 
     The same report gives the same bytes.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 5), layout="constrained")
         panels = figure.subplots(2, 4).ravel()
         for axes, name in zip(panels, NAMES, strict=False):
             _draw(axes, report, name)
         _draw_legend(panels[-1], report.verdict)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "slmrec"})
+        save_svg(figure, path)
 
 
 def _draw(axes: Axes, report: DriftReport, name: StatisticName) -> None:
@@ -60,15 +45,15 @@ def _draw(axes: Axes, report: DriftReport, name: StatisticName) -> None:
     threshold = report.thresholds.of(name)
     top = 1.15 * max([threshold * 1.5, 1e-3, *effects])
     places = np.arange(len(effects))
-    axes.axhspan(threshold, top, color=_ALARM, alpha=0.09, linewidth=0)
-    axes.axhline(threshold, color=_ALARM, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.plot(places, effects, color=_LINE, linewidth=1.4, zorder=2)
+    axes.axhspan(threshold, top, color=RED, alpha=0.09, linewidth=0)
+    axes.axhline(threshold, color=RED, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.plot(places, effects, color=BLUE, linewidth=1.4, zorder=2)
     axes.scatter(
         places,
         effects,
         s=30,
-        c=[_ALARM if alarm else "white" for alarm in alarms],
-        edgecolors=[_ALARM if alarm else _LINE for alarm in alarms],
+        c=[RED if alarm else "white" for alarm in alarms],
+        edgecolors=[RED if alarm else BLUE for alarm in alarms],
         zorder=3,
     )
     axes.set_ylim(0, top)
@@ -87,14 +72,14 @@ def _draw_legend(axes: Axes, verdict: str) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.text(0, 0.86, f"Verdict: {verdict}", fontsize=13, fontweight="bold", color=_INK)
+    axes.text(0, 0.86, f"Verdict: {verdict}", fontsize=13, fontweight="bold", color=INK)
     rows = (
-        (_ALARM, _ALARM, "alarm: significant and large enough"),
-        ("white", _LINE, "no alarm"),
+        (RED, RED, "alarm: significant and large enough"),
+        ("white", BLUE, "no alarm"),
     )
     for height, (face, edge, text) in zip((0.66, 0.52), rows, strict=True):
         axes.scatter([0.04], [height], s=30, c=[face], edgecolors=[edge])
-        axes.text(0.11, height, text, va="center", color=_INK)
-    axes.axhspan(0.34, 0.42, 0, 0.08, color=_ALARM, alpha=0.15, linewidth=0)
-    axes.text(0.11, 0.38, "effects that matter", va="center", color=_INK)
+        axes.text(0.11, height, text, va="center", color=INK)
+    axes.axhspan(0.34, 0.42, 0, 0.08, color=RED, alpha=0.15, linewidth=0)
+    axes.text(0.11, 0.38, "effects that matter", va="center", color=INK)
     axes.text(0, 0.2, "Dates: where the first and last window end", va="center", color="#606060")
