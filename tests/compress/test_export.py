@@ -77,6 +77,20 @@ def test_servable_knows_its_catalogue_and_parameters(
     assert servable.name == "int8"
 
 
+def test_graph_is_the_same_bytes_and_names_no_path_of_the_machine(
+    model: Decoder, servables: dict[str, Path], tmp_path: Path
+) -> None:
+    variant = Variant(name="int8", weights="int8")
+    again, _ = export_servable(
+        model, CATALOGUE, variant, tmp_path / "again", sample=histories(3, 5), inputs={}
+    )
+    assert again.digest == open_artifact(servables["int8"]).digest
+    for place in servables.values():
+        content = (place / "model.onnx").read_bytes()
+        assert b"/slmrec/" not in content
+        assert b".py" not in content
+
+
 def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
     scores = load_scorer(servables["int8"]).scores([np.asarray([], dtype=np.int32)])
     assert scores.shape == (1, 41)

@@ -59,8 +59,20 @@ def export_onnx(model: Decoder, path: Path) -> None:
     finally:
         exporter_log.setLevel(level)
     assert program is not None
-    program.save(str(path))
+    graph = program.model_proto
+    _strip_origin(graph)
+    onnx.save(graph, str(path))
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def _strip_origin(model: onnx.ModelProto) -> None:
+    """Remove notes of where each node came from: paths of this machine, other on the next one."""
+    del model.metadata_props[:]
+    parts = [model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info]
+    parts += [*model.graph.input, *model.graph.output]
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def export_servable(
