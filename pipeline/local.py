@@ -230,8 +230,8 @@ def _environment(folder: Path, events: Path) -> Iterator[None]:
         ),
         "PYTHONUNBUFFERED": "1",
         # OpenMP's threads spin while they wait, which is right when they have the machine alone.
-        # Two steps at once on two cores were 40 times slower for it; with short spinning, 2 times,
-        # which is their fair share, and a step alone loses nothing.
+        # Two steps at once on two cores were 5 to 50 times slower for it; with short spinning twice,
+        # which is their fair share, and a step alone loses little (benchmarks/training_step.py).
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
     }
     before = {name: os.environ.get(name) for name in changes}

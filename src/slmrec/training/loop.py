@@ -29,8 +29,8 @@ from slmrec.training.recency import choose_half_life, recency_weights
 
 VALIDATION_USERS = 2000
 BFLOAT16_WIDTH = 256
-"""Layers narrower than this gained nothing from bfloat16; the product with the catalogue always did
-(8 layers, packed rows of 50, a 2-core processor with AVX512-BF16)."""
+"""Layers narrower than this gained little or nothing from bfloat16, the product with the catalogue
+always did (8 layers, packed rows of 50, 2 cores with AVX512-BF16; benchmarks/training_step.py)."""
 
 Losses = Mapping[str, Tensor]
 """Each term already weighted; their sum is minimised."""
