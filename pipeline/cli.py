@@ -76,7 +76,7 @@ def run(
     Example: python -m pipeline run --interactions ratings.csv --items movies.csv
     """
     from pipeline.parameters import config_parameters
-    from slmrec.config import load_config
+    from slmrec.config_file import load_config
 
     sample = interactions.startswith(SAMPLE)
     overrides = [*set_, *([f"ingest_interactions.format={format}"] if format else [])]

@@ -4,7 +4,8 @@ from typing import Any
 
 from pipeline.paths import CONFIGS
 from slmrec.artifacts import canonical_json, digest_text
-from slmrec.config import PipelineConfig, load_config
+from slmrec.config import PipelineConfig
+from slmrec.config_file import load_config
 
 SAMPLE = "sample:"
 """The built-in generator with its default size."""

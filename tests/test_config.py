@@ -8,9 +8,8 @@ from slmrec.config import (
     PipelineConfig,
     TrainTeacher,
     Variant,
-    load_config,
-    parse_config,
 )
+from slmrec.config_file import load_config, parse_config
 from slmrec.errors import ConfigError
 
 

@@ -180,10 +180,10 @@ def test_the_committed_policies_are_read_when_they_are_strict(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("min_users: 10\nmin_user: 3\n", "min_user: found 3; extra inputs"),
+        ("min_users: 10\nmin_user: 3\n", "min_user: unknown key; did you mean 'min_users'"),
         ("min_users: -1\n", "min_users: found -1"),
         ("[", "not valid YAML"),
-        ("", "whole file"),
+        ("", "whole configuration"),
         ("!!python/object/apply:os.getcwd []", "not valid YAML"),
     ],
 )

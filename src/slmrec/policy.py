@@ -6,7 +6,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from slmrec.config import Section
+from slmrec.config import Section, explain
 from slmrec.errors import ConfigError
 
 Policy = TypeVar("Policy", bound=Section)
@@ -29,9 +29,4 @@ def load_policy(path: Path, policy: type[Policy]) -> Policy:
     try:
         return policy.model_validate(loaded)
     except ValidationError as error:
-        problems = (
-            f"{path}: {'.'.join(map(str, problem['loc'])) or '(whole file)'}: "
-            f"found {problem['input']!r}; {problem['msg'].lower()}"
-            for problem in error.errors(include_url=False)
-        )
-        raise ConfigError("\n".join(problems)) from None
+        raise ConfigError(explain(policy, error, str(path))) from None

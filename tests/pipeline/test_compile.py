@@ -9,7 +9,8 @@ import yaml
 from components import images
 from pipeline.parameters import config_parameters, defaults
 from pipeline.paths import CONFIGS, PIPELINE_FILE, ROOT
-from slmrec.config import TrainTeacher, Variant, load_config
+from slmrec.config import TrainTeacher, Variant
+from slmrec.config_file import load_config
 
 NEVER_CACHED = {"snapshot-source", "monitor-drift", "decide-retraining", "promote-model"}
 
