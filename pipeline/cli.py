@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.parameters import SAMPLE
 from pipeline.paths import CONFIGS, PIPELINE_FILE
-from slmrec.errors import ConfigError, GateRefusal, SlmrecError, SourceMissingError
+from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
     add_completion=False,
@@ -43,13 +43,18 @@ def main() -> None:
 @app.command()
 def run(
     interactions: Annotated[
-        str, typer.Option(help="Interaction log: a file, gs:// URI, or sample:users=…,items=…")
+        str,
+        typer.Option(
+            help="Interaction log: a file, a directory, a glob, the same with gs://, or "
+            "sample:users=…,items=…"
+        ),
     ] = SAMPLE,
     items: Annotated[str, typer.Option(help="Item titles and categories; optional.")] = "",
     format: Annotated[
         str,
         typer.Option(
-            help="csv, parquet, movielens or auto; same as --set ingest_interactions.format=…"
+            help="csv, tsv, parquet, jsonl, movielens, amazon-2014, amazon-2018, recbole, "
+            "sequences-txt or auto; same as --set ingest_interactions.format=…"
         ),
     ] = "",
     config: Annotated[
@@ -171,7 +176,7 @@ def _check_source(source: str) -> None:
         from slmrec.data.sample import parse_sample
 
         parse_sample(source)
-    elif "://" not in source and not Path(source).exists():
-        raise SourceMissingError(
-            f"{source}: no such file; expected an interaction or item file, a gs:// URI or {SAMPLE}"
-        )
+    elif "://" not in source:
+        from slmrec.data.source import resolve
+
+        resolve(source)

@@ -57,17 +57,21 @@ def slmrec_pipeline(
 ) -> None:
     """Walk the DAG; see the module's picture."""
     # The digest of the exact input bytes: never cached, and everything below hangs on it.
-    snapshot = snapshot_source(interactions=interactions, items=items)
+    snapshot = snapshot_source(interactions=interactions, items=items, registry=registry)
     snapshot.set_caching_options(enable_caching=False)
     # Bad rows go to the quarantine with a reason, so nothing is lost silently.
     ingested = ingest_interactions(
         interactions=interactions,
         items=items,
-        source_digest=snapshot.output,
+        source_digest=snapshot.outputs["digest"],
         config=ingest_interactions_config,
     )
     # Blocking: data that fails its expectations go no further.
-    validated = validate_data(interactions=ingested.outputs["log"], config=validate_data_config)
+    validated = validate_data(
+        interactions=ingested.outputs["log"],
+        previous=snapshot.outputs["previous"],
+        config=validate_data_config,
+    )
     built = build_sequences(
         interactions=ingested.outputs["log"],
         verdict=validated.outputs["verdict"],

@@ -9,7 +9,13 @@ from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.registry import DataFacts, Registry
 
-FACTS = DataFacts(sequences_digest="sequences", interactions=1000, last=99)
+FACTS = DataFacts(
+    sequences_digest="sequences",
+    interactions=1000,
+    last=99,
+    source_digest="log",
+    log_interactions=1200,
+)
 WHEN = "2026-01-02T03:04:05+00:00"
 
 
@@ -62,6 +68,8 @@ def test_a_version_is_whole_when_it_was_added(registry, add, tmp_path):
         "sequences_digest": "sequences",
         "interactions": 1000,
         "last": 99,
+        "source_digest": "log",
+        "log_interactions": 1200,
     }
     assert (version.name, version.code_digest, version.added) == ("int8", "code", WHEN)
 

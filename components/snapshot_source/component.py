@@ -1,13 +1,18 @@
 """Ports of `snapshot_source`."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components import images
 
 
 @dsl.component(base_image=images.PYTHON, install_kfp_package=False)
-def snapshot_source(interactions: str, items: str) -> str:
+def snapshot_source(interactions: str, items: str, registry: str) -> NamedTuple(
+    "Snapshot", [("digest", str), ("previous", str)]
+):  # type: ignore[valid-type]
     """Give the digest of the input bytes, on which every later step's cache hangs."""
     from components.snapshot_source.step import run
 
-    return run(interactions, items)["digest"]
+    found = run(interactions, items, registry)
+    return found["digest"], found["previous"]

@@ -1,14 +1,31 @@
-"""Identify the input."""
+"""Identify the input, and what the production model was made from."""
 
 from typing import Any
 
 from components.runtime import step
+from slmrec.artifacts import canonical_json
 from slmrec.data.source import snapshot
 from slmrec.progress import Progress
+from slmrec.registry import Registry
 
 
 @step("snapshot_source")
-def run(progress: Progress, interactions: str, items: str) -> dict[str, Any]:
-    """Give the digest of both sources; `items` may be empty."""
+def run(progress: Progress, interactions: str, items: str, registry: str) -> dict[str, Any]:
+    """Give the digest of both sources, and in `previous` what to compare the log with.
+
+    `items` may be empty. `previous` is JSON for `validate_data`; it is empty without a production
+    model, and where that was made from this very source, so that a run on the same data asks every
+    later step the same.
+    """
     digest = snapshot(interactions, items)
-    return {"digest": digest, "headline": f"source {digest[:12]}"}
+    production = Registry(registry).production()
+    previous = ""
+    if production is not None and production.data.source_digest != digest:
+        previous = canonical_json(
+            {
+                "version": production.number,
+                "interactions": production.data.log_interactions,
+                "items": str(production.path / "model" / "items.parquet"),
+            }
+        )
+    return {"digest": digest, "previous": previous, "headline": f"source {digest[:12]}"}

@@ -7,8 +7,10 @@ from components import images
 
 
 @dsl.component(base_image=images.PYTHON, install_kfp_package=False)
-def validate_data(interactions: Input[Dataset], config: str, verdict: Output[Dataset]) -> None:
+def validate_data(
+    interactions: Input[Dataset], previous: str, config: str, verdict: Output[Dataset]
+) -> None:
     """Hold the canonical log against its expectations; a log that fails stops the run."""
     from components.validate_data.step import run
 
-    verdict.metadata.update(run(interactions.path, config, verdict.path))
+    verdict.metadata.update(run(interactions.path, previous, config, verdict.path))

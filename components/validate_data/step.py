@@ -1,5 +1,6 @@
 """Validate the canonical log, publish the verdict, stop the run when it is bad."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ EXPECTATIONS = ROOT / "validation" / "expectations"
 
 
 @step("validate_data", outputs=("verdict",))
-def run(progress: Progress, interactions: str, config: str, verdict: str) -> dict[str, Any]:
-    """Write the artifact `validation`; a failing verdict is published too, and then raised."""
+def run(
+    progress: Progress, interactions: str, previous: str, config: str, verdict: str
+) -> dict[str, Any]:
+    """Write the artifact `validation`; a failing verdict is published too, and then raised.
+
+    `previous` is what `snapshot_source` says of the data behind the production model, or empty.
+    """
     settings = ValidateData.from_json(config)
     log = open_artifact(interactions, "interactions")
-    found = validate(log, settings, EXPECTATIONS, progress)
+    found = validate(log, json.loads(previous or "{}"), settings, EXPECTATIONS, progress)
     properties = {
         "success": found.success,
         "checks": len(found.checks),

@@ -8,7 +8,18 @@ class Interactions:
     ITEM = "item_id"
     TIME = "timestamp"  # int64, seconds since 1970-01-01 UTC
     RATING = "rating"  # float32, null where the source has none
-    ROW = "row"  # int64, position in the source, counted from 1 after any header
+    ROW = "row"  # int64, position in the source: rows counted from 1, files in order of name
+
+
+class Batch:
+    """What a reader gives of a file, a row a source row: text or numbers, nothing judged.
+
+    The other columns are `Interactions` USER, ITEM, TIME and RATING.
+    """
+
+    LINE = "line"
+    MALFORMED = "malformed"  # why the line is no row; null where it is one
+    RAW = "raw"  # the line as read where it is malformed, else null
 
 
 class Items:
@@ -22,9 +33,10 @@ class Items:
 class Quarantine:
     """A source row that was set aside, and why."""
 
-    ROW = "row"
+    FILE = "file"  # name within the source
+    LINE = "line"  # int64, counted from 1 with the header; of Parquet, the row
     REASON = "reason"
-    TEXT = "text"  # the row as read, cut to a safe length
+    TEXT = "text"  # what was read, cut to a safe length
 
 
 class ItemIndex:
@@ -45,6 +57,7 @@ class UserIndex:
     INDEX = "user_index"
     USER = "user_id"
     COLD = "cold"  # no training interaction
+    SESSION = "session"  # of the user, from 1; only where a history is a session
 
 
 class Ranks:

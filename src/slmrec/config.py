@@ -41,6 +41,20 @@ class Section(BaseModel):
             raise ConfigError(explain(cls, error, source="step configuration")) from None
 
 
+Format = Literal[
+    "auto",
+    "csv",
+    "tsv",
+    "parquet",
+    "jsonl",
+    "movielens",
+    "amazon-2014",
+    "amazon-2018",
+    "recbole",
+    "sequences-txt",
+]
+
+
 class ColumnNames(Section):
     """What the source calls its columns; empty means: recognise the usual names."""
 
@@ -55,10 +69,13 @@ class ColumnNames(Section):
 class IngestInteractions(Section):
     """How raw files become the canonical log."""
 
-    format: Literal["auto", "csv", "parquet", "movielens"] = "auto"
+    format: Format = "auto"
     """Reader; `auto` recognises it from the file name and first line and prints what it assumed."""
     columns: ColumnNames = ColumnNames()
-    """Column mapping for `csv` and `parquet`."""
+    """Column mapping for `csv`, `tsv`, `jsonl` and `parquet`."""
+    ties: Literal["content", "source"] = "content"
+    """Order of a user's interactions at one moment: `content` shuffles them by a digest of item and
+    time, the same for any order of the rows; `source` trusts the order of the file."""
     max_id_length: Positive = 256
     """Characters; a longer user or item id goes to the quarantine."""
     earliest: int = 0
@@ -76,6 +93,21 @@ class ValidateData(Section):
     """Great Expectations suites, files `validation/expectations/<name>.json`."""
     max_quarantine_share: Share = 0.05
     """Largest share of source rows that may sit in the quarantine."""
+    max_equal_time_share: Share = 1.0
+    """Largest share of interactions that may share user and moment with another: their order is not
+    time's. 1 allows all, since many public logs have one time a visit; above 0.5 a run says so."""
+    robot_events: Positive = 100
+    """Interactions of one user within `robot_seconds` that no person makes."""
+    robot_seconds: Positive = 60
+    """Length of the window for `robot_events`, seconds."""
+    max_robot_share: Share = 0.05
+    """Largest share of interactions that may belong to users who look like robots."""
+    min_volume_ratio: Annotated[float, Field(ge=0)] = 0.5
+    """Interactions now over interactions behind the production model: fewer fails the log."""
+    max_volume_ratio: Annotated[float, Field(gt=0)] = 20.0
+    """The same ratio: more fails the log."""
+    min_catalogue_kept: Share = 0.5
+    """Least share of the production model's items that the log still has."""
 
 
 class BuildSequences(Section):
@@ -90,6 +122,12 @@ class BuildSequences(Section):
     """k-core, items."""
     deduplicate: Literal["first", "exact", "none"] = "first"
     """`first` keeps a user's first interaction with an item, `exact` drops equal (user, item, time)."""
+    max_history: Annotated[int, Field(ge=3)] | None = None
+    """Only the last so many interactions of a user (after `deduplicate`, before the k-core); null
+    keeps all."""
+    session_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A longer pause begins a new session, and each session becomes a history of its own; null keeps
+    a user's history whole."""
     validation_share: Rate = 0.03
     """`global_time`: share of interactions, by time, between the training and the test cut. What lies
     there is not trained on, so a large share makes every model stale."""

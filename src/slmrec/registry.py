@@ -35,6 +35,10 @@ class DataFacts:
     interactions: int
     last: int
     """Newest timestamp, seconds since 1970."""
+    source_digest: str = ""
+    """Of the source; empty in versions from before it was recorded."""
+    log_interactions: int = 0
+    """Rows of the canonical log, before deduplication and k-core; 0 where it was not recorded."""
 
 
 @dataclass(frozen=True)

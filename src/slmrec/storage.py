@@ -3,6 +3,7 @@
 The only module that imports `google.cloud`, and only when a `gs://` URI is met.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,10 @@ def describe(
     Without `client` the default credentials are used. Raises `ConfigError` for a malformed URI and
     `SourceMissingError` when the object does not exist or may not be read.
     """
-    blob = _current(uri, client, timeout)
+    return _described(uri, _current(uri, client, timeout))
+
+
+def _described(uri: str, blob: Any) -> ObjectDescription:
     return ObjectDescription(
         uri=uri,
         generation=int(blob.generation),
@@ -51,6 +55,48 @@ def describe(
         crc32c=blob.crc32c or "",
         size=int(blob.size),
     )
+
+
+def list_objects(
+    uri: str, *, client: "Client | None" = None, timeout: float = TIMEOUT_SECONDS
+) -> list[ObjectDescription]:
+    """Describe the objects that `gs://BUCKET/PREFIX/` or a `gs://` glob (`*`, `?`, `**`) names.
+
+    In order of name; folders' placeholders are left out. Raises `ConfigError` for a malformed URI
+    and `SourceMissingError` when the bucket cannot be listed.
+    """
+    bucket, separator, pattern = uri.removeprefix(SCHEME).partition("/")
+    if not is_remote(uri) or not bucket or not separator:
+        raise ConfigError(f"{uri}: expected gs://BUCKET/PREFIX/ or gs://BUCKET/GLOB")
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    literal = re.split(r"[*?\[]", pattern)[0]
+    try:
+        blobs = (client or _default_client()).list_blobs(bucket, prefix=literal, timeout=timeout)
+        found = [_described(f"{SCHEME}{bucket}/{blob.name}", blob) for blob in blobs]
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        raise SourceMissingError(
+            f"{uri}: could not be listed ({_first_line(error)}); check the name, the network and "
+            "the credentials"
+        ) from error
+    matches = glob_pattern(pattern) if literal != pattern else re.compile(re.escape(pattern) + ".*")
+    names = len(f"{SCHEME}{bucket}/")
+    return sorted(
+        (
+            described
+            for described in found
+            if matches.fullmatch(described.uri[names:]) and not described.uri.endswith("/")
+        ),
+        key=lambda described: described.uri,
+    )
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """Turn a glob into a pattern of whole names: `*` and `?` stay in a folder, `**` does not."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    return re.compile("".join(words.get(part) or re.escape(part) for part in parts))
 
 
 def fetch(

@@ -29,6 +29,8 @@ class Workshop:
         with publish(self.sequences, "sequences", properties={"items": 2}) as directory:
             for name, array in arrays.items():
                 np.save(directory / f"{name}.npy", array)
+            card = {"source_digest": "log", "interactions_before": 4}
+            write_json(directory / "card.json", card)
 
     def promote(self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8")):
         """Promote the candidate of a run whose models differ by `seed`."""
@@ -101,6 +103,7 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     assert production.model_digest == open_artifact(workshop.folder / "int8-1").digest
     assert (production.data.interactions, production.data.last) == (3, 30)
     assert production.data.sequences_digest == open_artifact(workshop.sequences).digest
+    assert (production.data.source_digest, production.data.log_interactions) == ("log", 4)
     (decision,) = workshop.registry.decisions()
     assert (decision.action, decision.time, decision.actor) == ("promote", WHEN, "pipeline")
     assert decision.evidence["model"] == production.model_digest

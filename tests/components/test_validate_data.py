@@ -21,7 +21,7 @@ def log(tmp_path):
 
 def test_the_verdict_is_published_when_the_log_passes(log, tmp_path):
     path = log("user,item,timestamp\nu1,i1,1\nu2,i2,2\nu2,i1,3\n")
-    metadata = run(path, ValidateData().to_json(), str(tmp_path / "verdict"))
+    metadata = run(path, "", ValidateData().to_json(), str(tmp_path / "verdict"))
     verdict = open_artifact(tmp_path / "verdict", "validation")
     assert verdict.properties["success"] is True
     assert verdict.inputs["interactions"] == open_artifact(path).digest
@@ -31,7 +31,7 @@ def test_the_verdict_is_published_when_the_log_passes(log, tmp_path):
 def test_the_verdict_is_published_too_when_the_log_fails(log, tmp_path, capsys):
     path = log("user,item,timestamp\nu1,i1,1\nu2,i2,2\nu2,i1,3\nu2,i1,never\n")
     with pytest.raises(SystemExit) as caught:
-        run(path, ValidateData().to_json(), str(tmp_path / "verdict"))
+        run(path, "", ValidateData().to_json(), str(tmp_path / "verdict"))
     assert caught.value.code == 3
     assert "1 of 4 rows" in capsys.readouterr().err
     verdict = open_artifact(tmp_path / "verdict", "validation")

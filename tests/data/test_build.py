@@ -1,6 +1,5 @@
-from collections import Counter
+from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -8,10 +7,11 @@ from hypothesis import strategies as st
 
 from slmrec.artifacts import publish
 from slmrec.config import BuildSequences, IngestInteractions
-from slmrec.data.build import Built, build, k_core, write_sequences
+from slmrec.data.build import Built, build, write_sequences
+from slmrec.data.histories import LogFigures
 from slmrec.data.history_plot import plot_history
 from slmrec.data.ingest import ingest
-from slmrec.data.readers import no_items
+from slmrec.data.item_reader import no_items
 from slmrec.data.sequences import KIND, load_sequences
 from slmrec.errors import DataError
 from slmrec.progress import Silent
@@ -25,19 +25,29 @@ ALL = BuildSequences(
 )
 
 
-def log_of(*rows: tuple[str, str, int]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "user_id": [row[0] for row in rows],
-            "item_id": [row[1] for row in rows],
-            "timestamp": [row[2] for row in rows],
-            "rating": pl.Series([None] * len(rows), dtype=pl.Float32),
-            "row": range(1, len(rows) + 1),
-        }
-    )
+Row = tuple[str, str, int]
+LOG_FIGURES = LogFigures().card()
+SCRATCH: list[Path] = []
 
 
-def built(log: pl.DataFrame, items: pl.DataFrame | None = None, **settings: object) -> Built:
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path_factory):
+    SCRATCH[:] = [tmp_path_factory.mktemp("logs")]
+
+
+def log_of(*rows: Row) -> Path:
+    """Write rows as the canonical log, ties in the order in which they are given."""
+    folder = SCRATCH[0] / str(len(list(SCRATCH[0].iterdir())))
+    folder.mkdir()
+    source = folder / "log.csv"
+    # Ratings differ, so that no row says exactly what another does.
+    lines = (f"{u},{i},{t},{rating}\n" for rating, (u, i, t) in enumerate(rows))
+    source.write_text("user,item,time,rating\n" + "".join(lines))
+    ingest(str(source), "", IngestInteractions(ties="source"), folder, Silent())
+    return folder / "interactions.parquet"
+
+
+def built(log: Path, items: pl.DataFrame | None = None, **settings: object) -> Built:
     config = ALL.model_copy(update=settings)
     return build(log, no_items() if items is None else items, config, Silent())
 
@@ -50,7 +60,7 @@ def history(result: Built, user: int) -> list[str]:
     ]
 
 
-LOG = log_of(
+LOG: tuple[Row, ...] = (
     ("b", "y", 30),
     ("a", "z", 20),
     ("b", "x", 10),
@@ -60,8 +70,8 @@ LOG = log_of(
 
 
 def test_histories_are_in_time_order_when_rows_are_not():
-    result = built(LOG)
-    # User a has z and x at the same second: the source's order decides.
+    result = built(log_of(*LOG))
+    # User a has z and x at the same second, in the source in this order.
     assert history(result, 0) == ["y", "z", "x"]
     assert history(result, 1) == ["x", "y"]
     assert result.user_table["user_id"].to_list() == ["a", "b"]
@@ -75,7 +85,7 @@ def test_histories_are_in_time_order_when_rows_are_not():
 
 
 def test_counts_and_colds_are_marked_when_items_come_late():
-    result = built(LOG)
+    result = built(log_of(*LOG))
     # Sorted times 5 10 20 20 30: validation from the fourth (20), test from the fifth (30).
     assert result.card["validation_starts"] == 20
     assert result.card["test_starts"] == 30
@@ -109,37 +119,91 @@ def test_repeats_are_dropped_as_the_policy_says():
 
 def test_titles_are_joined_when_items_are_described():
     items = pl.DataFrame({"item_id": ["y", "q"], "title": ["Été", "-"], "category": [None, "-"]})
-    result = built(LOG, items)
+    result = built(log_of(*LOG), items)
     assert result.item_table.select("title", "category").rows() == [("", ""), ("Été", ""), ("", "")]
 
 
-def brute_force_core(pairs: list[tuple[int, int]], users: int, items: int) -> list[bool]:
-    inside = [True] * len(pairs)
-    while True:
-        alive = [pair for pair, keep in zip(pairs, inside, strict=True) if keep]
-        of_user = Counter(user for user, _ in alive)
-        of_item = Counter(item for _, item in alive)
-        for index, (user, item) in enumerate(pairs):
-            if inside[index] and (of_user[user] < users or of_item[item] < items):
-                inside[index] = False
-                break
-        else:
-            return inside
+# One user's times, minutes: 0, 10, 200, 205, 400. A pause of more than an hour ends a session.
+VISITS = tuple(
+    ("a", item, 60 * minute) for item, minute in zip("xyxyz", (0, 10, 200, 205, 400), strict=True)
+)
+
+
+def test_sessions_are_histories_when_pauses_are_long():
+    result = built(log_of(*VISITS, ("b", "x", 30)), session_minutes=60, deduplicate="first")
+    assert [history(result, number) for number in range(4)] == [
+        ["x", "y"],
+        ["x", "y"],
+        ["z"],
+        ["x"],
+    ]
+    assert result.user_table.select("user_id", "session").rows() == [
+        ("a", 1),
+        ("a", 2),
+        ("a", 3),
+        ("b", 1),
+    ]
+    assert (result.card["users_before"], result.card["sessions_before"]) == (2, 4)
+
+
+def test_a_pause_of_exactly_the_length_stays_in_the_session_when_cut():
+    result = built(log_of(("a", "x", 0), ("a", "y", 3600), ("a", "z", 7201)), session_minutes=60)
+    assert [history(result, number) for number in range(2)] == [["x", "y"], ["z"]]
+
+
+def test_only_the_last_are_kept_when_a_history_is_long():
+    log = log_of(*VISITS, ("b", "x", 30))
+    result = built(log, max_history=3)
+    assert history(result, 0) == ["x", "y", "z"]
+    assert history(result, 1) == ["x"]
+    # Of x y x y z the distinct are x y z; the last of a's, once repeats are gone, are the same.
+    assert history(built(log, max_history=3, deduplicate="first"), 0) == ["x", "y", "z"]
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40),
-    st.integers(1, 4),
-    st.integers(1, 4),
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("vwxyz"), st.integers(1, 60)),
+        min_size=8,
+        max_size=40,
+    ),
+    st.sampled_from(["first", "exact", "none"]),
+    st.integers(1, 3),
+    st.integers(1, 3),
 )
-def test_the_core_is_the_brute_force_one_when_removal_goes_one_by_one(pairs, users, items):
-    found = k_core(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs]), users, items)
-    assert found.tolist() == brute_force_core(pairs, users, items)
+def test_id_maps_order_and_core_hold_when_logs_are_random(rows, policy, users, items):
+    try:
+        result = built(
+            log_of(*rows),
+            deduplicate=policy,
+            min_user_interactions=users,
+            min_item_interactions=items,
+            split="leave_one_out",
+        )
+    except DataError:
+        return
+    sequences = result.sequences
+    assert result.user_table["user_id"].is_sorted()
+    assert result.user_table["user_id"].is_unique().all()
+    assert result.item_table["item_id"].is_sorted()
+    assert result.item_table["item_index"].to_list() == list(range(1, sequences.item_count + 1))
+    found = []
+    for number, user in enumerate(result.user_table["user_id"]):
+        start, end = sequences.offsets[number : number + 2]
+        assert end - start >= users
+        times = sequences.timestamps[start:end].tolist()
+        assert times == sorted(times)
+        found += [
+            (user, item, time) for item, time in zip(history(result, number), times, strict=True)
+        ]
+    assert all(found.count(row) == 1 for row in found) or policy == "none"
+    assert set(found) <= set(rows)
+    for item in result.item_table["item_id"]:
+        assert sum(other == item for _, other, _ in found) >= items
 
 
 def test_the_log_is_refused_when_its_core_is_empty():
     with pytest.raises(DataError) as caught:
-        built(LOG, min_user_interactions=4)
+        built(log_of(*LOG), min_user_interactions=4)
     message = str(caught.value)
     assert all(
         word in message
@@ -151,40 +215,27 @@ def publish_built(directory, result: Built) -> None:
     properties: dict[str, object] = {}
     with publish(directory, KIND, properties=properties) as staging:
         properties.update(write_sequences(staging, result))
-        plot_history(result.sequences, staging / "history.svg")
-
-
-@given(st.permutations(range(12)))
-def test_the_bytes_are_equal_when_rows_come_in_another_order(tmp_path_factory, order):
-    rows = [(f"u{i % 3}", f"i{i * 7 % 4}", 100 + i) for i in range(12)]
-    folder = tmp_path_factory.mktemp("order")
-    one = built(log_of(*rows), deduplicate="first")
-    other = built(log_of(*(rows[i] for i in order)), deduplicate="first")
-    for name, result in (("one", one), ("other", other)):
-        (folder / name).mkdir()
-        write_sequences(folder / name, result)
-    for path in (folder / "one").iterdir():
-        assert path.read_bytes() == (folder / "other" / path.name).read_bytes(), path.name
+        plot_history(result.sequences, {**result.card, **LOG_FIGURES}, staging / "history.svg")
 
 
 def test_sequences_are_as_built_when_read_back(tmp_path):
-    result = built(LOG)
+    result = built(log_of(*LOG))
     publish_built(tmp_path / "sequences", result)
     loaded = load_sequences(tmp_path / "sequences")
     for name in ("offsets", "items", "timestamps", "train_end", "validation_end"):
         expected = getattr(result.sequences, name)
         assert getattr(loaded, name).dtype == expected.dtype
         assert getattr(loaded, name).tolist() == expected.tolist()
-    assert loaded.items.dtype == np.int32
+    assert loaded.items.dtype == "int32"
     assert loaded.item_count == 3
     assert loaded.item_table.equals(result.item_table)
     assert loaded.targets("test")[0].tolist() == [1]
 
 
 def test_the_figure_is_the_same_when_drawn_twice(tmp_path):
-    result = built(LOG)
+    result = built(log_of(*LOG))
     for name in ("one.svg", "two.svg"):
-        plot_history(result.sequences, tmp_path / name)
+        plot_history(result.sequences, {**result.card, **LOG_FIGURES}, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert b"<dc:date>" not in (tmp_path / "one.svg").read_bytes()
 
@@ -192,8 +243,7 @@ def test_the_figure_is_the_same_when_drawn_twice(tmp_path):
 def test_the_core_of_movietweetings_is_the_known_one_when_built(tmp_path, real_data):
     source = real_data / "movietweetings" / "ratings_2013-11-06.dat.gz"
     ingest(str(source), "", IngestInteractions(), tmp_path, Silent())
-    log = pl.read_parquet(tmp_path / "interactions.parquet")
-    result = build(log, no_items(), BuildSequences(), Silent())
+    result = build(tmp_path / "interactions.parquet", no_items(), BuildSequences(), Silent())
     sequences = result.sequences
     assert (sequences.users, sequences.item_count, sequences.interactions) == (
         5_973,

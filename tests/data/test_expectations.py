@@ -42,7 +42,7 @@ def test_rows_are_counted_when_expectations_fail_and_pass(suite, table):
             "kwargs": {"column": "a", "max_value": 3},
         },
     )
-    null, between, count, unique, length = evaluate(["s"], folder, {"t": table})
+    null, between, count, unique, length = evaluate(["s"], folder, {"t": table}).checks
     assert (null.success, null.rows, null.unexpected, null.column) == (False, 4, 1, "a")
     assert (between.success, between.unexpected, between.examples) == (False, 2, ("1", "300"))
     assert between.expected == "max_value 200, min_value 2"
@@ -55,7 +55,7 @@ def test_rows_are_counted_when_expectations_fail_and_pass(suite, table):
 
 def test_a_check_fails_with_its_cause_when_it_cannot_be_evaluated(suite, table):
     absent = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "absent"}}
-    (check,) = evaluate(["s"], suite(absent), {"t": table})
+    (check,) = evaluate(["s"], suite(absent), {"t": table}).checks
     assert not check.success
     assert "absent" in check.observed
 
@@ -64,12 +64,51 @@ def test_the_adaptation_is_still_needed_when_duckdb_is_used(suite, table, monkey
     # Fails on the day Great Expectations keeps DuckDB's connection open by itself: then
     # `_PersistedDuckDB` can go.
     monkeypatch.setattr(expectations, "_PersistedDuckDB", lambda name: _Unknown())
-    (check,) = evaluate(["s"], suite(NOT_NULL), {"t": table})
+    (check,) = evaluate(["s"], suite(NOT_NULL), {"t": table}).checks
     assert "could not be evaluated" in check.observed
 
 
 class _Unknown:
     value = "no such dialect"
+
+
+def test_the_librarys_own_results_are_the_same_bytes_when_evaluated_again(suite, table):
+    folder = suite(NOT_NULL)
+    one, other = (evaluate(["s"], folder, {"t": table}).results for _ in range(2))
+    assert json.dumps(one) == json.dumps(other)
+    assert one[0]["results"][0]["result"]["unexpected_count"] == 1
+
+
+def test_data_docs_are_still_unsafe_when_values_are_hostile(tmp_path, suite, table):
+    # Fails on the day the library escapes what it prints: then its own pages could be offered.
+    from great_expectations.render.renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    hostile = "<script>alert(1)</script>"
+    path = tmp_path / "hostile.parquet"
+    pl.DataFrame({"a": [hostile, "x"]}).write_parquet(path)
+    allowed = {
+        "type": "expect_column_values_to_be_in_set",
+        "kwargs": {"column": "a", "value_set": ["x"]},
+    }
+    folder = suite(allowed)
+    with expectations._database({"t": path}) as batches:
+        import great_expectations as gx
+
+        batch = batches["t"]
+        outcome = batch.validate(
+            gx.ExpectationSuite(
+                name="s",
+                expectations=[
+                    gx.expectations.ExpectColumnValuesToBeInSet(column="a", value_set=["x"])
+                ],
+            ),
+            result_format="SUMMARY",
+        )
+        page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(outcome))
+    assert hostile in page
+    (check,) = evaluate(["s"], folder, {"t": path}).checks
+    assert check.examples == (hostile,)
 
 
 def test_nothing_stays_changed_in_the_library_when_an_evaluation_ends(suite, table):

@@ -1,28 +1,38 @@
 import polars as pl
 
 from slmrec.config import IngestInteractions
-from slmrec.data.quality import judge
+from slmrec.data.quality import judge, set_aside
 from slmrec.data.times import TimeFormat
 
 SECONDS = TimeFormat("seconds", 1)
 SETTINGS = IngestInteractions(max_id_length=5, earliest=10, latest=99, min_rating=3)
 
 
-def judged(*rows: tuple[str | None, ...]) -> list[dict[str, object]]:
-    names = ("user_id", "item_id", "timestamp", "rating", "surplus")
-    frame = pl.LazyFrame(
+def batch_of(*rows: tuple[str | None, ...]) -> pl.DataFrame:
+    names = ("user_id", "item_id", "timestamp", "rating", "malformed", "raw")
+    padded = [(*row, *[None] * (len(names) - len(row))) for row in rows]
+    return pl.DataFrame(
         {
-            "row": range(1, len(rows) + 1),
-            **{name: [row[i] for row in rows] for i, name in enumerate(names)},
-            "text": [",".join(field or "" for field in row) for row in rows],
+            "line": range(2, len(rows) + 2),
+            **{name: [row[i] for row in padded] for i, name in enumerate(names)},
         },
-        schema={"row": pl.Int64, **dict.fromkeys((*names, "text"), pl.String)},
+        schema={"line": pl.Int64, **dict.fromkeys(names, pl.String)},
     )
-    return judge(frame, SECONDS, SETTINGS).collect().to_dicts()
+
+
+def judged(*rows: tuple[str | None, ...]) -> list[dict[str, object]]:
+    return judge(batch_of(*rows), SECONDS, SETTINGS).to_dicts()
+
+
+def text_of(*row: str | None) -> str:
+    batch = batch_of(row)
+    (found,) = set_aside(batch, judge(batch, SECONDS, SETTINGS), "log.csv").to_dicts()
+    assert (found["file"], found["line"]) == ("log.csv", 2)
+    return found["text"]
 
 
 def reason_of(*row: str | None) -> object:
-    return judged((*row, *[None] * (5 - len(row))))[0]["reason"]
+    return judged(row)[0]["reason"]
 
 
 def test_a_row_is_typed_and_kept_when_it_is_sound():
@@ -30,12 +40,11 @@ def test_a_row_is_typed_and_kept_when_it_is_sound():
     assert row == {
         "user_id": "u1",
         "item_id": "i1",
-        "timestamp": 50,
+        "moment": 50_000_000,
         "rating": 4.5,
-        "row": 1,
+        "line": 2,
         "reason": None,
         "filtered": False,
-        "text": None,
     }
 
 
@@ -52,7 +61,7 @@ def test_the_reason_is_named_when_a_rule_is_broken():
     assert reason_of("u1", "i\x001", "50") == "item id has control characters"
     assert reason_of("u\x1b[1", "i1", "50") == "user id has control characters"
     assert reason_of("u\ufffd", "i1", "50") == "user id is not UTF-8"
-    assert reason_of("u1", "i1", "50", "4", "more") == "more fields than the header"
+    assert reason_of("u1", "i1", "50", "4", "not JSON", "{") == "not JSON"
     assert reason_of(None, None, None) == "missing user id"
 
 
@@ -77,7 +86,24 @@ def test_a_bad_row_is_not_filtered_too_when_its_rating_is_low():
     assert row["filtered"] is False
 
 
+def test_a_time_keeps_its_microseconds_when_the_log_has_them():
+    milliseconds = TimeFormat("milliseconds", 1000)
+    (row,) = judge(batch_of(("u1", "i1", "50007")), milliseconds, SETTINGS).to_dicts()
+    assert row["moment"] == 50_007_000
+
+
+def test_numbers_are_taken_as_they_are_when_the_file_has_types():
+    batch = batch_of(("u1", "i1"), ("u2", "i2")).with_columns(
+        pl.Series("timestamp", [50, None], dtype=pl.Int64),
+        pl.Series("rating", [4.5, float("inf")], dtype=pl.Float64),
+    )
+    sound, bad = judge(batch, SECONDS, SETTINGS).to_dicts()
+    assert (sound["moment"], sound["rating"], sound["reason"]) == (50_000_000, 4.5, None)
+    assert bad["reason"] == "missing time"
+
+
 def test_the_text_is_safe_when_the_row_is_hostile():
-    (row,) = judged(("", "\x1b[2J\x00" + "x" * 500, "50", "", None))
-    assert row["text"].startswith(",\ufffd[2J\ufffdxxx")
-    assert len(row["text"]) == 200
+    text = text_of("", "\x1b[2J\x00" + "x" * 500, "50")
+    assert text.startswith(",\ufffd[2J\ufffdxxx")
+    assert len(text) == 200
+    assert text_of(None, None, None, None, "not JSON", "{\x07") == "{\ufffd"

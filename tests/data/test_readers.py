@@ -1,10 +1,13 @@
 import gzip
+import json
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from slmrec.config import ColumnNames, IngestInteractions
-from slmrec.data.readers import read_interactions, read_items
+from slmrec.data.item_reader import read_items
+from slmrec.data.readers import open_log
 from slmrec.errors import DataError, SourceMissingError
 from slmrec.progress import Silent
 
@@ -19,9 +22,26 @@ class Spoken(Silent):
         self.lines.append(message)
 
 
+def opened(path, settings=AUTO, progress=None):
+    return open_log(str(path), settings, path.parent / "scratch", progress or Silent())
+
+
 def rows(path, settings=AUTO):
-    frame = read_interactions(path, settings, Silent()).collect()
-    return frame.select("row", "user_id", "item_id", "timestamp", "rating").rows()
+    frame = pl.concat(batch for part in opened(path, settings).parts for batch in part.batches())
+    assert frame["malformed"].null_count() == len(frame)
+    found = frame.select("line", "user_id", "item_id", "timestamp", "rating").rows()
+    return [(line, *(None if v is None else str(v) for v in values)) for line, *values in found]
+
+
+def malformed(path, settings=AUTO):
+    frame = pl.concat(batch for part in opened(path, settings).parts for batch in part.batches())
+    return frame.filter(pl.col("malformed").is_not_null()).select("line", "malformed", "raw").rows()
+
+
+def packed(name, content):
+    """Give the file's bytes plain, with gzip and with zstd."""
+    zstd = pa.compress(content, codec="zstd", asbytes=True)
+    return ((name, content), (f"{name}.gz", gzip.compress(content)), (f"{name}.zst", zstd))
 
 
 @pytest.mark.parametrize(
@@ -36,23 +56,33 @@ def rows(path, settings=AUTO):
         ("log.csv", b'Rating;User-ID;"parent_asin";ts\n4;u1;i1;10\n3.5;u2;"i2";20'),
         ("ratings.dat", b"u1::i1::4::10\nu2::i2::3.5::20\n"),
         ("u.data", b"u1\ti1\t4\t10\nu2\ti2\t3.5\t20\n"),
+        ("ratings_Toys.csv", b"u1,i1,4,10\nu2,i2,3.5,20\n"),
+        (
+            "toys.inter",
+            b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+            b"u1\ti1\t4\t10\nu2\ti2\t3.5\t20\n",
+        ),
+        (
+            "Toys_5.json",
+            b'{"reviewerID": "u1", "asin": "i1", "overall": 4, "unixReviewTime": 10}\n'
+            b'{"reviewerID": "u2", "asin": "i2", "overall": 3.5, "unixReviewTime": 20, "vote": []}\n',
+        ),
     ],
 )
 def test_the_same_rows_are_read_when_the_format_differs(tmp_path, name, content):
-    expected = [(1, "u1", "i1", "10", "4"), (2, "u2", "i2", "20", "3.5")]
-    plain = tmp_path / name
-    plain.write_bytes(content)
-    packed = tmp_path / f"{name}.gz"
-    packed.write_bytes(gzip.compress(content))
-    assert rows(plain) == expected
-    assert rows(packed) == expected
+    first = 1 if name in ("ratings.dat", "u.data", "ratings_Toys.csv") or "json" in name else 2
+    expected = [(first, "u1", "i1", "10", "4"), (first + 1, "u2", "i2", "20", "3.5")]
+    for file, data in packed(name, content):
+        (tmp_path / file).write_bytes(data)
+        assert rows(tmp_path / file) == expected, file
 
 
 def test_parquet_is_read_when_its_columns_are_typed(tmp_path):
     path = tmp_path / "log.parquet"
     times = pl.Series([10_000, 20_000]).cast(pl.Datetime("ms"))
     pl.DataFrame({"user": [7, 8], "item": ["i1", "i2"], "time": times}).write_parquet(path)
-    assert rows(path) == [(1, "7", "i1", "10", None), (2, "8", "i2", "20", None)]
+    assert opened(path).time_format.name.startswith("typed")
+    assert rows(path) == [(1, "7", "i1", "10000000", None), (2, "8", "i2", "20000000", None)]
 
 
 def test_columns_are_mapped_when_the_configuration_names_them(tmp_path):
@@ -61,7 +91,7 @@ def test_columns_are_mapped_when_the_configuration_names_them(tmp_path):
     settings = IngestInteractions(
         columns=ColumnNames(user="who", item="what", timestamp="when"),
     )
-    assert rows(path, settings) == [(1, "u1", "i1", "10", None)]
+    assert rows(path, settings) == [(2, "u1", "i1", "10", None)]
 
 
 def test_the_columns_are_named_when_one_is_missing(tmp_path):
@@ -102,10 +132,114 @@ def test_the_file_is_refused_when_it_is_not_what_was_said(tmp_path):
 
 def test_the_assumption_is_said_when_the_format_is_recognised(tmp_path):
     path = tmp_path / "ratings.dat"
-    path.write_text("u1::i1::4::10\n")
+    path.write_text("u1::i1::4::1362062307000\n")
     spoken = Spoken()
-    read_interactions(path, AUTO, spoken)
-    assert spoken.lines == ["ratings.dat: read as MovieLens, '::' between fields"]
+    opened(path, progress=spoken)
+    assert spoken.lines == [
+        "ratings.dat: read as MovieLens, '::' between fields",
+        "times read as milliseconds",
+    ]
+    path = tmp_path / "log.csv"
+    path.write_text("who,item_id,ts\nu1,i1,10\n")
+    spoken = Spoken()
+    opened(path, IngestInteractions(columns=ColumnNames(user="who")), spoken)
+    assert spoken.lines[0].endswith("user_id from 'who', timestamp from 'ts'")
+
+
+def test_columns_are_in_their_places_when_amazons_ratings_are_of_2018(tmp_path):
+    path = tmp_path / "Movies.csv"
+    path.write_text("i1,u1,4,10\n")
+    assert rows(path, IngestInteractions(format="amazon-2018")) == [(1, "u1", "i1", "10", "4")]
+    assert rows(path, IngestInteractions(format="amazon-2014")) == [(1, "i1", "u1", "10", "4")]
+
+
+def test_positions_are_the_times_when_a_line_is_a_history(tmp_path):
+    path = tmp_path / "toys.txt"
+    path.write_bytes(b"1 30 20\r\n2 20\n3\n\n1 7 8\n")
+    log = opened(path)
+    assert log.order_only
+    frame = pl.concat(batch for part in log.parts for batch in part.batches())
+    sound = frame.filter(pl.col("malformed").is_null())
+    assert sound.select("line", "user_id", "item_id", "timestamp").rows() == [
+        (1, "1", "30", 0),
+        (1, "1", "20", 1),
+        (2, "2", "20", 0),
+    ]
+    assert malformed(path) == [
+        (3, "a user without items", "3"),
+        (4, "empty line", ""),
+        (5, "second line of a user", "1 7 8"),
+        (5, "second line of a user", "1 7 8"),
+    ]
+
+
+def test_lines_are_counted_when_fields_hold_line_ends(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        'user,item,title,time\nu1,i1,"a\nb",1\nu2,i2,"c",2\nu3,i3,"\n\n",3\nu4,i4,d,4\n'
+    )
+    assert [row[0] for row in rows(path)] == [2, 4, 5, 8]
+
+
+def test_quotes_are_letters_when_they_would_swallow_lines(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text('user,item,time\nu1,"i1,1\nu2,i2,2\nu3,i3",3\n')
+    assert [row[2] for row in rows(path)] == ['"i1', "i2", 'i3"']
+
+
+def test_bad_lines_are_named_when_json_is_mixed(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = ['{"user": 1, "item": "a", "time": 5}', "{bad", "[1]", "", '{"user": {"id": 1}}', "NaN"]
+    path.write_text("\n".join(lines) + "\n" + '{"item": "b", "user": "007", "time": 6.5}\n')
+    assert malformed(path) == [
+        (2, "not a JSON object", "{bad"),
+        (3, "not a JSON object", "[1]"),
+        (4, "empty line", ""),
+        (5, "a field is no text or number", '{"user": {"id": 1}}'),
+        (6, "not a JSON object", "NaN"),
+    ]
+    frame = pl.concat(batch for part in opened(path).parts for batch in part.batches())
+    sound = frame.filter(pl.col("malformed").is_null())
+    assert sound.select("user_id", "item_id", "timestamp").rows() == [
+        ("1", "a", "5"),
+        ("007", "b", "6.5"),
+    ]
+
+
+def test_files_are_read_by_name_when_the_source_is_a_folder(tmp_path):
+    folder = tmp_path / "log"
+    (folder / "day=2").mkdir(parents=True)
+    (folder / "b.csv").write_text("user,item,time\nu2,i2,2\n")
+    (folder / "day=2" / "a.csv.gz").write_bytes(gzip.compress(b"time,user,item\n3,u3,i3\n"))
+    pl.DataFrame({"user": ["u1"], "item": ["i1"], "time": [1]}).write_parquet(folder / "a.parquet")
+    (folder / "_SUCCESS").write_text("")
+    (folder / ".a.parquet.crc").write_text("x")
+    log = opened(folder)
+    assert [part.name for part in log.parts] == ["a.parquet", "b.csv", "day=2/a.csv.gz"]
+    assert [
+        row["user_id"] for part in log.parts for b in part.batches() for row in b.to_dicts()
+    ] == [
+        "u1",
+        "u2",
+        "u3",
+    ]
+    (folder / "c.csv").write_text("name,price\nx,1\n")
+    with pytest.raises(DataError, match=r"c\.csv: no column for user_id"):
+        opened(folder)
+
+
+def test_files_are_refused_when_only_some_have_times(tmp_path):
+    (tmp_path / "a.csv").write_text("user,item,time\nu2,i2,2\n")
+    (tmp_path / "b.txt").write_text("u1 i1 i2\n")
+    with pytest.raises(DataError, match="files without"):
+        open_log(str(tmp_path), AUTO, tmp_path / "scratch", Silent())
+    times = pl.Series([1]).cast(pl.Datetime("us"))
+    (tmp_path / "b.txt").unlink()
+    pl.DataFrame({"user": ["u1"], "item": ["i1"], "time": times}).write_parquet(
+        tmp_path / "b.parquet"
+    )
+    with pytest.raises(DataError, match="has typed timestamps"):
+        open_log(str(tmp_path), AUTO, tmp_path / "scratch", Silent())
 
 
 @pytest.mark.parametrize(
@@ -123,8 +257,22 @@ def test_the_assumption_is_said_when_the_format_is_recognised(tmp_path):
 def test_items_are_read_when_the_format_differs(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    found = read_items(path, AUTO, Silent()).fill_null("").rows()
+    found = read_items(str(path), AUTO, tmp_path / "s", Silent()).fill_null("").rows()
     assert found == [("1", "Été, le film", "A|B"), ("2", "Two", "")]
+
+
+def test_metadata_is_read_when_it_is_amazons(tmp_path):
+    path = tmp_path / "meta.json"
+    new = {"asin": "1", "title": "One", "category": ["Toys", "Games"]}
+    old = "{'asin': '2', 'title': \"It's\", 'categories': [['Toys', 'Games'], ['Toys']]}"
+    path.write_text(json.dumps(new) + "\n" + old + "\n__import__('os')\n")
+    assert read_items(str(path), AUTO, tmp_path / "s", Silent()).rows() == [
+        ("1", "One", "Toys|Games"),
+        ("2", "It's", None),
+    ]
+    path.write_text(old + "\n")
+    found = read_items(str(path), AUTO, tmp_path / "s", Silent())
+    assert found.rows() == [("2", "It's", "Toys|Games|Toys")]
 
 
 def test_genres_are_named_when_the_items_are_movielens_100k(tmp_path):
@@ -132,11 +280,13 @@ def test_genres_are_named_when_the_items_are_movielens_100k(tmp_path):
     flags[1] = flags[5] = "1"  # Action and Comedy in the order of u.genre
     path = tmp_path / "u.item"
     path.write_bytes("|".join(["1", "Amélie (2001)", "d", "", "url", *flags]).encode("latin-1"))
-    assert read_items(path, AUTO, Silent()).rows() == [("1", "Amélie (2001)", "Action|Comedy")]
+    assert read_items(str(path), AUTO, tmp_path / "s", Silent()).rows() == [
+        ("1", "Amélie (2001)", "Action|Comedy")
+    ]
 
 
 def test_the_item_column_is_recognised_when_the_mapping_names_the_one_of_the_log(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text("item_id,label\n1,One\n")
     settings = IngestInteractions(columns=ColumnNames(item="what", title="label"))
-    assert read_items(path, settings, Silent()).rows() == [("1", "One", None)]
+    assert read_items(str(path), settings, tmp_path / "s", Silent()).rows() == [("1", "One", None)]

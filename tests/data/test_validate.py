@@ -13,9 +13,14 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def test_a_log_passes_when_it_is_sound(ingested):
-    verdict = validate(ingested(GOOD), ValidateData(), SUITES, Silent())
+    verdict = validate(ingested(GOOD), {}, ValidateData(), SUITES, Silent())
     assert verdict.success, verdict.failures
-    assert {check.suite for check in verdict.checks} == {"interactions", "items", "quarantine"}
+    assert {check.suite for check in verdict.checks} == {
+        "interactions",
+        "items",
+        "histories",
+        "quarantine",
+    }
 
 
 def test_the_share_decides_when_rows_are_quarantined():
@@ -31,7 +36,7 @@ def test_the_page_escapes_when_values_are_hostile(ingested, tmp_path):
         GOOD + f"{HOSTILE},i3,never\n",
         items=f"item,title\ni1,{HOSTILE + 'x' * 5000}\n",
     )
-    verdict = validate(log, ValidateData(), SUITES, Silent())
+    verdict = validate(log, {}, ValidateData(), SUITES, Silent())
     assert [check.suite for check in verdict.failures] == ["items", "quarantine"]
     write_verdict(tmp_path, verdict)
     page = (tmp_path / "validation.html").read_text()
@@ -44,19 +49,19 @@ def test_the_page_escapes_when_values_are_hostile(ingested, tmp_path):
 
 def test_the_message_names_the_rule_and_rows_when_a_log_fails(ingested):
     text = "user,item,timestamp\nu1,i1,10\nu1,i2,20\nu1,i1,30\n"  # one user only
-    verdict = validate(ingested(text), ValidateData(), SUITES, Silent())
+    verdict = validate(ingested(text), {}, ValidateData(), SUITES, Silent())
     message = failure_message(verdict, Path("out/validation.html"))
     assert all(
         word in message
         for word in (
-            "suite interactions",
-            "expect_column_unique_value_count_to_be_between on user_id",
-            "found 1",
+            "suite histories",
+            "users failed",
+            "found 1, expected at least 2",
             "out/validation.html",
         )
     )
     items = ingested(GOOD, items=f"item,title\ni1,{'x' * 5000}\ni2,ok\n")
-    message = failure_message(validate(items, ValidateData(), SUITES, Silent()), Path("p"))
+    message = failure_message(validate(items, {}, ValidateData(), SUITES, Silent()), Path("p"))
     assert "1 of 2 rows break it" in message
 
 
@@ -68,7 +73,7 @@ def test_ties_are_told_when_most_times_are_shared(ingested):
             spoken.append(message)
 
     text = "user,item,timestamp\n" + "".join(f"u1,i{i},10\n" for i in range(8)) + "u2,i1,20\n"
-    validate(ingested(text), ValidateData(suites=()), SUITES, Listener())
+    validate(ingested(text), {}, ValidateData(suites=()), SUITES, Listener())
     assert len(spoken) == 1
     assert "89 %" in spoken[0]
 

@@ -55,7 +55,7 @@ def test_wrong_usage_ends_with_2_before_anything_starts(
     [
         ("", ["log.csv", "empty"]),
         ("name,price\nx,1\n", ["log.csv", "name", "ingest_interactions.columns"]),
-        ("user,item,timestamp\nu1,i1,1600000000\n", ["validate_data", "timestamp"]),
+        ("user,item,timestamp\nu1,i1,1600000000\n", ["validate_data", "users failed: found 1"]),
         ("\n".join(GOOD.splitlines()[:40:9]) + "\n", ["build_sequences.min_"]),
         (GOOD + ",i1,1600000000\n" * 60, ["quarantine"]),
     ],

@@ -8,6 +8,7 @@ All that the library needs to be told is in this module:
 - its progress bars and analytics are off, and its engine is closed, else DuckDB complains when
   Python ends
 - expectations are built one by one: a suite logs those that it does not know and passes without
+- memory is bounded, and what does not fit goes to a scratch folder
 - its Data Docs are not used: they print values from the data unescaped
 """
 
@@ -16,45 +17,29 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmrec.data.checks import Check
 from slmrec.errors import ConfigError
 
 EXAMPLES = 5
 EXAMPLE_LENGTH = 120
+MEMORY = "2GB"
 _NAME = re.compile(r"[a-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Check:
-    """The outcome of one expectation."""
+class Evaluated:
+    """What the suites said."""
 
-    suite: str
-    expectation: str
-    """Name of the expectation, `expect_…`."""
-    column: str
-    """Column or columns; empty when it is about the table."""
-    expected: str
-    """The bounds, as text."""
-    success: bool
-    rows: int
-    """Rows looked at; 0 when the expectation is about one figure."""
-    unexpected: int
-    """Rows that break it."""
-    observed: str
-    """The figure found, when the expectation is about one; or why it could not be evaluated."""
-    examples: tuple[str, ...]
-    """A few of the values that break it, cut to a safe length."""
-    notes: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the check as a JSON-able mapping."""
-        return {**asdict(self), "examples": list(self.examples)}
+    checks: tuple[Check, ...]
+    results: tuple[Mapping[str, Any], ...]
+    """The library's own results, a suite each, as JSON-able mappings."""
 
 
-def evaluate(suites: Sequence[str], folder: Path, tables: Mapping[str, Path]) -> tuple[Check, ...]:
+def evaluate(suites: Sequence[str], folder: Path, tables: Mapping[str, Path]) -> Evaluated:
     """Evaluate the suites `<folder>/<name>.json` on Parquet files, in the order of the files.
 
     `tables` maps table names to files; a suite says in `meta.table` which one it is about.
@@ -64,10 +49,14 @@ def evaluate(suites: Sequence[str], folder: Path, tables: Mapping[str, Path]) ->
     """
     loaded = [_load_suite(name, folder, tables) for name in suites]
     checks: list[Check] = []
-    with _database(tables) as batches:
-        for path, content in loaded:
-            checks += _run_suite(path, content, batches[content["meta"]["table"]])
-    return tuple(checks)
+    results: list[Mapping[str, Any]] = []
+    if loaded:
+        with _database(tables) as batches:
+            for path, content in loaded:
+                found, result = _run_suite(path, content, batches[content["meta"]["table"]])
+                checks += found
+                results.append(result)
+    return Evaluated(tuple(checks), tuple(results))
 
 
 def _load_suite(name: str, folder: Path, tables: Mapping[str, Path]) -> tuple[Path, dict[str, Any]]:
@@ -91,7 +80,9 @@ def _load_suite(name: str, folder: Path, tables: Mapping[str, Path]) -> tuple[Pa
     return path, content
 
 
-def _run_suite(path: Path, content: dict[str, Any], batch: Any) -> list[Check]:
+def _run_suite(
+    path: Path, content: dict[str, Any], batch: Any
+) -> tuple[list[Check], Mapping[str, Any]]:
     import great_expectations as gx
     from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -113,11 +104,34 @@ def _run_suite(path: Path, content: dict[str, Any], batch: Any) -> list[Check]:
     outcome = batch.validate(
         suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
     )
-    results = sorted(
-        outcome.to_json_dict()["results"],
-        key=lambda result: result["expectation_config"]["meta"]["position"],
-    )
-    return [_check(name, result) for result in results]
+    result = outcome.to_json_dict()
+    result["results"].sort(key=lambda one: one["expectation_config"]["meta"]["position"])
+    checks = [_check(name, one) for one in result["results"]]
+    return checks, _anonymous(result)
+
+
+def _anonymous(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what differs between two runs on the same data: identifiers and times."""
+    return {
+        "suite_name": result["suite_name"],
+        "success": result["success"],
+        "statistics": result["statistics"],
+        "results": [
+            {
+                "expectation_config": {
+                    **one["expectation_config"],
+                    "kwargs": {
+                        key: value
+                        for key, value in one["expectation_config"]["kwargs"].items()
+                        if key != "batch_id"
+                    },
+                    "id": None,
+                },
+                **{key: one[key] for key in ("success", "result", "exception_info")},
+            }
+            for one in result["results"]
+        ],
+    }
 
 
 def _check(suite: str, result: Mapping[str, Any]) -> Check:
@@ -198,7 +212,12 @@ def _database(tables: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
         dialects = engine_module._PERSISTED_CONNECTION_DIALECTS
         engine_module._PERSISTED_CONNECTION_DIALECTS = (*dialects, _PersistedDuckDB("duckdb"))
         source = context.data_sources.add_sql(
-            "log", connection_string=f"duckdb:///{database}", create_temp_table=False
+            "log",
+            connection_string=f"duckdb:///{database}",
+            create_temp_table=False,
+            kwargs={
+                "connect_args": {"config": {"memory_limit": MEMORY, "temp_directory": scratch}}
+            },
         )
         try:
             yield {

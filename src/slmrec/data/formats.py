@@ -1,18 +1,18 @@
 """Recognising what a file is from its name and its first bytes."""
 
 import csv
-import gzip
-import zlib
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slmrec.columns import Interactions, Items
 from slmrec.config import ColumnNames, IngestInteractions
-from slmrec.errors import DataError, SourceMissingError
+from slmrec.data.plain import head_of, refuse_no_text
+from slmrec.errors import DataError
 
-HEAD_BYTES = 65_536
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
 
 # Names that public logs use, in lower case without "_" and "-", by canonical column.
 RECOGNISED: Mapping[str, tuple[str, ...]] = {
@@ -25,10 +25,10 @@ RECOGNISED: Mapping[str, tuple[str, ...]] = {
         *("timestamp", "time", "ts", "unixreviewtime", "eventtime", "datetime", "date"),
     ),
     Interactions.RATING: ("rating", "overall", "score", "stars"),
-    Items.TITLE: ("title", "name", "itemtitle"),
-    Items.CATEGORY: ("category", "genres", "genre", "categories", "maincategory"),
+    Items.TITLE: ("title", "name", "itemtitle", "movietitle", "productname"),
+    Items.CATEGORY: ("category", "genres", "genre", "categories", "maincategory", "class"),
 }
-_SETTING = {
+SETTING = {
     Interactions.USER: "user",
     Interactions.ITEM: "item",
     Interactions.TIME: "timestamp",
@@ -36,6 +36,16 @@ _SETTING = {
     Items.TITLE: "title",
     Items.CATEGORY: "category",
 }
+_MOVIELENS_LOG = (Interactions.USER, Interactions.ITEM, Interactions.RATING, Interactions.TIME)
+_AMAZON_2018_LOG = (Interactions.ITEM, Interactions.USER, Interactions.RATING, Interactions.TIME)
+# MovieLens 100K: u.item holds id|title|release|video|url and then a 0/1 flag for each genre.
+U_ITEM_GENRES = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance"),
+    *("Sci-Fi", "Thriller", "War", "Western"),
+)
+_U_ITEM = (Items.ITEM, Items.TITLE, "release", "video", "url", *U_ITEM_GENRES)
+_TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")
 
 
 @dataclass(frozen=True)
@@ -43,42 +53,56 @@ class Layout:
     """How a file is cut into fields."""
 
     kind: str
-    """`parquet`; `delimited`, with a header; `lines`, `::` between fields; `bare`, no header."""
+    """`parquet`; `delimited`; `lines`, with `::` between fields; `json`, an object a line;
+    `sequences`, a user and their items a line."""
+    described: str = field(compare=False)
+    """What is told to the user."""
     separator: str = ","
-    header: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    """Names of the fields in order; empty for Parquet and JSON, which name their own."""
+    header: bool = False
+    """Whether the first line names the fields."""
 
 
-def recognise(path: Path, settings: IngestInteractions) -> Layout:
+def recognise(path: Path, settings: IngestInteractions, *, items: bool = False) -> Layout:
     """Tell a file's layout, from `settings.format` or, with `auto`, from its name and first bytes.
 
-    Raises `SourceMissingError` when the file does not exist and `DataError` when it is empty or is
-    not what `settings.format` says.
+    `items` says that it is an item file. Raises `DataError` when the file is empty, is no text, or
+    is not what `settings.format` says.
     """
-    head = _head(path)
-    name = path.name.removesuffix(".gz").lower()
+    head = head_of(path)
+    wanted = settings.format
     if head.startswith(b"PAR1"):
-        if settings.format not in ("auto", "parquet"):
-            raise DataError(
-                f"{path}: is a Parquet file, ingest_interactions.format says '{settings.format}'; "
-                "set it to 'parquet' or 'auto'"
-            )
-        return Layout("parquet")
-    if settings.format == "parquet":
+        _require(path, wanted in ("auto", "parquet"), "a Parquet file", wanted)
+        return Layout("parquet", "Parquet")
+    refuse_no_text(path, head)
+    if wanted == "parquet":
         raise DataError(
             f"{path}: does not start like a Parquet file (found {head[:4]!r}, expected b'PAR1'); "
             "set ingest_interactions.format to what the file is"
         )
-    first_line = head.decode("utf-8-sig", errors="replace").splitlines()[0]
-    if settings.format != "csv":
-        if "::" in first_line:
-            return Layout("lines", "::")
-        if name == "u.data":
-            return Layout("bare", "\t")
-        if name == "u.item":
-            return Layout("bare", "|")
-    separator = max(DELIMITERS, key=first_line.count)
-    header = next(csv.reader([first_line], delimiter=separator), [])
-    return Layout("delimited", separator, tuple(field.strip() for field in header))
+    text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    line = text.splitlines()[0]
+    name = path.name.lower()
+    for suffix in (".gz", ".zst", ".zstd"):
+        name = name.removesuffix(suffix)
+    if wanted == "sequences-txt" or (
+        wanted == "auto" and not items and _like_sequences(name, line)
+    ):
+        return Layout("sequences", "a user and their items a line, an order and no times")
+    if wanted in ("auto", "jsonl", "amazon-2014", "amazon-2018") and line.startswith(("{", "[")):
+        return _json(path, line, wanted)
+    _require(path, wanted != "jsonl", "not JSON lines", wanted)
+    if wanted in ("auto", "movielens"):
+        found = _movielens(name, line, items=items)
+        if found:
+            return found
+    if wanted in ("amazon-2014", "amazon-2018") or (
+        wanted == "auto" and re.fullmatch(r"ratings_\w+\.csv", name) and not items
+    ):
+        fields = _AMAZON_2018_LOG if wanted == "amazon-2018" else _MOVIELENS_LOG
+        return Layout("delimited", f"Amazon ratings, {', '.join(fields)}", ",", fields)
+    return _delimited(path, line, wanted, name)
 
 
 def match_columns(
@@ -95,8 +119,8 @@ def match_columns(
     matched: dict[str, str] = {}
     plain = {_plain(name): name for name in reversed(found)}
     for canonical in wanted:
-        setting = f"ingest_interactions.columns.{_SETTING[canonical]}"
-        named = getattr(mapping, _SETTING[canonical])
+        setting = f"ingest_interactions.columns.{SETTING[canonical]}"
+        named = getattr(mapping, SETTING[canonical])
         if named in found:
             matched[canonical] = named
             continue
@@ -117,20 +141,66 @@ def match_columns(
     return matched
 
 
-def _head(path: Path) -> bytes:
-    if not path.is_file():
-        raise SourceMissingError(f"{path}: no such file")
+def _movielens(name: str, line: str, *, items: bool) -> Layout | None:
+    if "::" in line:
+        fields = (Items.ITEM, Items.TITLE, Items.CATEGORY) if items else _MOVIELENS_LOG
+        return Layout("lines", "MovieLens, '::' between fields", "::", fields)
+    if name == "u.data":
+        return Layout("delimited", "MovieLens 100K, tab between fields", "\t", _MOVIELENS_LOG)
+    if name == "u.item":
+        return Layout("delimited", "MovieLens 100K items, '|' between fields", "|", _U_ITEM)
+    return None
+
+
+def _json(path: Path, line: str, wanted: str) -> Layout:
     try:
-        with path.open("rb") as raw:
-            head = raw.read(HEAD_BYTES)
-        if head.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as stream:
-                head = stream.read(HEAD_BYTES)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
-    if not head.strip():
-        raise DataError(f"{path}: the file is empty, expected interactions or items")
-    return head.lstrip(b"\r\n")
+        first = json.loads(line)
+    except (ValueError, RecursionError):
+        first = None
+    if line.startswith("[") or (first is not None and not isinstance(first, dict)):
+        raise DataError(
+            f"{path}: is a JSON array, expected an object a line; write one with "
+            "jq -c '.[]' or df.to_json(orient='records', lines=True)"
+        )
+    amazon = wanted.startswith("amazon") or (isinstance(first, dict) and "reviewerID" in first)
+    return Layout("json", "Amazon reviews, JSON lines" if amazon else "JSON lines")
+
+
+def _delimited(path: Path, line: str, wanted: str, name: str) -> Layout:
+    separator = max(DELIMITERS, key=line.count)
+    if wanted in ("csv", "tsv"):
+        separator = "\t" if wanted == "tsv" else max((",", ";"), key=line.count)
+    header = tuple(part.strip() for part in next(csv.reader([line], delimiter=separator), []))
+    typed = [_TYPED.fullmatch(part) for part in header]
+    if wanted == "recbole" or (header and all(typed)):
+        if not all(typed):
+            raise DataError(
+                f"{path}: its header is {line[:200]!r}, expected typed names as in "
+                "user_id:token; set ingest_interactions.format to what the file is"
+            )
+        names = tuple(match.group(1) for match in typed if match)
+        return Layout("delimited", f"RecBole {name.rpartition('.')[2]}", separator, names, True)
+    shown = "tab" if separator == "\t" else f"'{separator}'"
+    return Layout(
+        "delimited", f"text with a header, {shown} between fields", separator, header, True
+    )
+
+
+def _like_sequences(name: str, line: str) -> bool:
+    tokens = line.split()
+    return (
+        name.endswith(".txt")
+        and len(tokens) >= 2
+        and not any(separator in line for separator in (*DELIMITERS, "::", '"'))
+    )
+
+
+def _require(path: Path, fits: bool, what: str, wanted: str) -> None:
+    if not fits:
+        raise DataError(
+            f"{path}: is {what}, ingest_interactions.format says '{wanted}'; "
+            "set it to what the file is, or to 'auto'"
+        )
 
 
 def _plain(name: str) -> str:

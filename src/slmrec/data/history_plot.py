@@ -1,5 +1,7 @@
-"""The figure of a sequences artifact: when, what and how long."""
+"""The figure of a sequences artifact: when, what, how long, how often again, and what ties."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,43 +11,58 @@ from matplotlib import dates, ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from slmrec.data.ordering import chunks, chunks_of_groups
 from slmrec.data.sequences import Sequences
 from slmrec.figures import AMBER, BLUE, INK, RED, STYLE, save_svg
 
 _COLOURS = {"train": BLUE, "validation": AMBER, "test": RED}
 
 
-def plot_history(sequences: Sequences, path: Path) -> None:
-    """Write an SVG: interactions over time by split, the popularity curve, history lengths.
+def plot_history(sequences: Sequences, card: Mapping[str, Any], path: Path) -> None:
+    """Write an SVG: interactions over time by split, popularity, lengths, repeats and ties.
 
-    The same sequences give the same bytes.
+    Repeats and ties are those of the log before deduplication, from `card` (keys `repeats`, `ties`
+    as in `LogFigures.card`). The same arguments give the same bytes. Memory does not grow with the
+    number of interactions.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.2), layout="constrained")
-        over_time, popularity, lengths = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
-        _draw_time(over_time, sequences)
-        _draw_popularity(popularity, sequences)
-        _draw_lengths(lengths, sequences)
+        figure = Figure(figsize=(11, 6.2), layout="constrained")
+        grid = figure.add_gridspec(2, 6)
+        _draw_time(figure.add_subplot(grid[0, :4]), sequences)
+        _draw_popularity(figure.add_subplot(grid[0, 4:]), sequences)
+        _draw_lengths(figure.add_subplot(grid[1, :2]), sequences)
+        _draw_repeats(figure.add_subplot(grid[1, 2:4]), card["repeats"])
+        _draw_ties(figure.add_subplot(grid[1, 4:]), card["ties"])
         save_svg(figure, path)
 
 
 def _draw_time(axes: Axes, sequences: Sequences) -> None:
-    moments = np.asarray(sequences.timestamps)
-    edges = np.linspace(moments.min(), moments.max() + 1, 53)
+    pieces = [
+        (first, after, slice(sequences.offsets[first], sequences.offsets[after]))
+        for first, after in chunks_of_groups(sequences.offsets)
+    ]
+    earliest = min(int(sequences.timestamps[piece].min()) for _, _, piece in pieces)
+    latest = max(int(sequences.timestamps[piece].max()) for _, _, piece in pieces)
+    edges = np.linspace(earliest, latest + 1, 53)
     days = edges / 86_400  # matplotlib counts days since 1970
+    counts = dict.fromkeys(_COLOURS, np.zeros(52))
+    for first, after, piece in pieces:
+        moments = np.asarray(sequences.timestamps[piece])
+        for split in _COLOURS:
+            inside = moments[sequences.split_mask(split, first, after)]
+            counts[split] = counts[split] + np.histogram(inside, edges)[0]
     below = np.zeros(52)
     for split, colour in _COLOURS.items():
-        counts = np.histogram(moments[sequences.split_mask(split)], edges)[0]
         axes.bar(
             days[:-1],
-            counts,
+            counts[split],
             np.diff(days) * 0.92,
             bottom=below,
             align="edge",
             color=colour,
             label=split,
         )
-        below = below + counts
+        below = below + counts[split]
     locator = dates.AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     formatter = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
@@ -57,8 +74,13 @@ def _draw_time(axes: Axes, sequences: Sequences) -> None:
 
 
 def _draw_popularity(axes: Axes, sequences: Sequences) -> None:
-    counts = np.sort(np.bincount(sequences.items)[1:])[::-1]
-    axes.plot(np.arange(1, len(counts) + 1), counts, color=_COLOURS["train"], linewidth=1.6)
+    counts = np.zeros(sequences.item_count + 1, np.int64)
+    for piece in chunks(sequences.interactions):
+        counts += np.bincount(sequences.items[piece], minlength=len(counts))
+    falling = np.sort(counts[1:])[::-1]
+    # A log axis shows no more than a few hundred ranks apart.
+    shown = np.unique(np.geomspace(1, len(falling), 400).astype(np.int64)) - 1
+    axes.plot(shown + 1, falling[shown], color=_COLOURS["train"], linewidth=1.6)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_title("Interactions an item")
@@ -74,13 +96,39 @@ def _draw_lengths(axes: Axes, sequences: Sequences) -> None:
         edges[:-1], counts, np.diff(edges), align="edge", color=_COLOURS["train"], edgecolor="w"
     )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(_thousands))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     middle = float(np.median(lengths))
     axes.axvline(middle, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_title("Users by history length")
-    axes.set_xlabel(f"interactions a user, median {middle:g}")
+    axes.set_title("Histories by length")
+    axes.set_xlabel(f"interactions, median {middle:g}")
+
+
+def _draw_repeats(axes: Axes, repeats: Mapping[str, Any]) -> None:
+    names = ["a minute", "an hour", "a day", "a week", "a month", "a year", "longer"]
+    axes.barh(names, [count for _, count in repeats["gaps"]], color=BLUE)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+    axes.set_title(f"Repeats: {100 * repeats['share']:.1f} % of the log")
+    axes.set_xlabel("the same item again within …")
+
+
+def _draw_ties(axes: Axes, ties: Mapping[str, Any]) -> None:
+    sizes = [size for size, _ in ties["sizes"]]
+    names = [
+        str(low) if low + 1 == high else f"{low}-{high - 1}" for low, high in pairwise(sizes)
+    ] + [f"{sizes[-1]}+"]
+    colours = [BLUE] + [AMBER] * (len(sizes) - 1)
+    axes.barh(names, [count for _, count in ties["sizes"]], color=colours)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+    axes.set_title(f"Ties: {100 * ties['share']:.1f} % of the log")
+    axes.set_xlabel("interactions of a user in one second")
 
 
 def _thousands(value: float, _position: Any) -> str:
-    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
+    for size, letter in ((1_000_000, "M"), (1000, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

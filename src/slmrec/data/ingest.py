@@ -1,40 +1,83 @@
 """From raw files to the canonical log, its item table, its quarantine and its data card."""
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slmrec.artifacts import write_json
-from slmrec.columns import Interactions, Quarantine
+from slmrec.columns import Batch, Interactions, Quarantine
 from slmrec.config import IngestInteractions
-from slmrec.data.card import data_card
-from slmrec.data.formats import recognise
-from slmrec.data.quality import FILTERED, judge
-from slmrec.data.readers import no_items, read_interactions, read_items
+from slmrec.data.ahead import mapped_ahead
+from slmrec.data.histories import MICROSECONDS, LogFigures, TieOrder
+from slmrec.data.identifiers import Identifiers, encoded
+from slmrec.data.item_reader import no_items, read_items
+from slmrec.data.log_file import LogWriter
+from slmrec.data.quality import FILTERED, MOMENT, TEXT_LENGTH, judge, set_aside
+from slmrec.data.readers import open_log
 from slmrec.data.sample import Sample, is_sample, parse_sample, sample_interactions, sample_items
-from slmrec.data.source import local_file
-from slmrec.data.times import detect_time_format
+from slmrec.data.spool import ROW, Rows, Spool
+from slmrec.data.times import TimeFormat
 from slmrec.errors import ConfigError, DataError
 from slmrec.progress import Progress
-from slmrec.storage import fetch, is_remote
 
 KIND = "interactions"
 LOG = "interactions.parquet"
 ITEMS = "items.parquet"
 QUARANTINE = "quarantine.parquet"
 CARD = "card.json"
-_QUARANTINE_COLUMNS = (Quarantine.ROW, Quarantine.REASON, Quarantine.TEXT)
-_LOG_COLUMNS = (
-    Interactions.USER,
-    Interactions.ITEM,
-    Interactions.TIME,
-    Interactions.RATING,
-    Interactions.ROW,
+DUPLICATE = "duplicate row"
+_QUARANTINE_SCHEMA = pa.schema(
+    [
+        (Quarantine.FILE, pa.large_string()),
+        (Quarantine.LINE, pa.int64()),
+        (Quarantine.REASON, pa.large_string()),
+        (Quarantine.TEXT, pa.large_string()),
+    ]
 )
+
+
+class Part(Protocol):
+    """One file of a source."""
+
+    @property
+    def name(self) -> str:
+        """Name within the source."""
+        ...
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Read the rows, columns `Batch` and USER, ITEM, TIME, RATING of `Interactions`."""
+        ...
+
+
+class Log(Protocol):
+    """A source of interactions, opened."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The files, in order of name."""
+        ...
+
+    @property
+    def time_format(self) -> TimeFormat:
+        """How every file writes its times."""
+        ...
+
+    @property
+    def order_only(self) -> bool:
+        """Whether the times are positions in a history and nothing more."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files; for progress, so an estimate will do; 0 when nobody knows."""
+        ...
 
 
 def ingest(
@@ -46,104 +89,203 @@ def ingest(
 ) -> dict[str, Any]:
     """Write the canonical files of a source into `directory` and return the data card.
 
-    Rows of `interactions.parquet` stay in source order (ascending `row`), so that ties in time can
-    be resolved by it and no sort is paid for here; `items.parquet` is sorted by item id.
+    `interactions.parquet` holds whole users in the order of their ids' bytes, each history in
+    order; `items.parquet` is sorted by item id. `rows_in` of the card is always `kept` +
+    `filtered` + `quarantined`.
 
     Raises `SourceMissingError`, `ConfigError`, and `DataError` naming the file and what is wrong.
     """
-    if is_sample(interactions):
-        filtered = _write_sample(interactions, items, settings, directory, progress)
-    elif is_sample(items):
-        raise ConfigError(f"items is '{items}', expected a file: only a sample has sample items")
-    else:
-        with tempfile.TemporaryDirectory(prefix="slmrec-") as scratch:
-            filtered = _write_files(interactions, items, settings, directory, progress, scratch)
-    card = data_card(directory / LOG, directory / ITEMS, directory / QUARANTINE, filtered)
-    if not card["rows_in"]:
+    with tempfile.TemporaryDirectory(prefix="slmrec-") as scratch:
+        folder = Path(scratch)
+        try:
+            log = _opened(interactions, items, settings, folder, progress)
+            table = _item_table(interactions, items, settings, folder, progress)
+            with _Quarantine(directory / QUARANTINE) as quarantine:
+                counts = _write_log(log, settings, folder, directory / LOG, quarantine, progress)
+        except (pl.exceptions.PolarsError, EOFError, pa.ArrowException) as error:
+            raise _unreadable(interactions, items, error) from error
+    if not counts["rows_in"]:
         raise DataError(f"{interactions}: a header and no rows, expected interactions")
+    table.write_parquet(directory / ITEMS)
+    card = {
+        **counts,
+        "quarantined": sum(quarantine.reasons.values()),
+        "quarantine_reasons": dict(sorted(quarantine.reasons.items())),
+        "described_items": len(table),
+        "files": len(log.parts),
+        "time_format": log.time_format.name,
+        "order_only": log.order_only,
+    }
     write_json(directory / CARD, card)
     return card
 
 
-def _write_sample(
-    interactions: str,
-    items: str,
+def _opened(
+    interactions: str, items: str, settings: IngestInteractions, scratch: Path, progress: Progress
+) -> Log:
+    if is_sample(interactions):
+        sample = parse_sample(interactions)
+        if items and not (is_sample(items) and parse_sample(items) in (sample, Sample())):
+            raise ConfigError(
+                f"items is '{items}', expected it empty: the sample brings its own item table"
+            )
+        return _SampleLog(sample)
+    if is_sample(items):
+        raise ConfigError(f"items is '{items}', expected a file: only a sample has sample items")
+    return open_log(interactions, settings, scratch, progress)
+
+
+def _item_table(
+    interactions: str, items: str, settings: IngestInteractions, scratch: Path, progress: Progress
+) -> pl.DataFrame:
+    if is_sample(interactions):
+        return sample_items(parse_sample(interactions))
+    return read_items(items, settings, scratch, progress) if items else no_items()
+
+
+def _write_log(
+    log: Log,
     settings: IngestInteractions,
-    directory: Path,
+    scratch: Path,
+    path: Path,
+    quarantine: "_Quarantine",
     progress: Progress,
-) -> int:
-    sample = parse_sample(interactions)
-    if items and not (is_sample(items) and parse_sample(items) in (sample, Sample())):
-        raise ConfigError(
-            f"items is '{items}', expected it empty: the sample brings its own item table"
+) -> dict[str, Any]:
+    users, items = Identifiers(), Identifiers()
+    spool = Spool(scratch)
+    counts = {"rows_in": 0, "filtered": 0}
+    starts = [0]  # `row` of the last line before each part
+
+    def read(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return batch, judge(batch, log.time_format, settings)
+
+    for part in log.parts:
+        last = 0
+        for batch, judged in mapped_ahead(read, part.batches()):
+            sound = judged.filter(pl.col(Quarantine.REASON).is_null() & ~pl.col(FILTERED))
+            spool.append(_coded(sound, users, items, starts[-1]))
+            if judged[Quarantine.REASON].null_count() < len(judged):
+                quarantine.add(set_aside(batch, judged, part.name))
+            counts["rows_in"] += len(batch)
+            counts["filtered"] += int(judged[FILTERED].sum())
+            last = int(batch[Batch.LINE].max() or last)  # type: ignore[arg-type]
+            progress.update(counts["rows_in"], 2 * max(log.rows, counts["rows_in"]), "rows read")
+        starts.append(starts[-1] + last)
+    user_ids, user_rank, rows_of_user = users.ranked()
+    item_ids, item_rank, _ = items.ranked()
+    origin = _Origin([part.name for part in log.parts], starts, user_ids, item_ids)
+    figures = LogFigures()
+    tie_order = TieOrder(settings.ties, item_ids)
+    partitions = spool.partitions(user_rank, item_rank, rows_of_user)
+    with LogWriter(path, user_ids, item_ids) as writer:
+        for rows, repeated, found in mapped_ahead(tie_order.arrange, partitions):
+            if len(repeated):
+                quarantine.add(origin.duplicates(repeated))
+            writer.write(rows)
+            figures.add(found)
+            progress.update(spool.rows + figures.kept, 2 * spool.rows, "rows in order")
+    return {**figures.card(), **counts, "users": len(user_ids), "items": len(item_ids)}
+
+
+def _coded(sound: pl.DataFrame, users: Identifiers, items: Identifiers, start: int) -> Rows:
+    rows: Rows = np.empty(len(sound), ROW)
+    codes = encoded(sound, {Interactions.USER: users, Interactions.ITEM: items})
+    rows["user"], rows["item"] = codes[Interactions.USER], codes[Interactions.ITEM]
+    rows["moment"] = sound[MOMENT].to_numpy()
+    rows["row"] = sound[Batch.LINE].to_numpy() + start
+    rows["rating"] = sound[Interactions.RATING].fill_null(float("nan")).to_numpy()
+    return rows
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a row of the spool came from."""
+
+    files: list[str]
+    starts: list[int]
+    users: pl.Series
+    items: pl.Series
+
+    def duplicates(self, rows: Rows) -> pl.DataFrame:
+        """Give the quarantine's rows of duplicates, in the order of the source."""
+        rows = rows[np.argsort(rows["row"])]
+        part = np.searchsorted(self.starts, rows["row"], side="left") - 1
+        rating = pl.Series(rows["rating"]).fill_nan(None)
+        return pl.DataFrame(
+            {
+                Quarantine.FILE: pl.Series(self.files, dtype=pl.String).gather(part),
+                Quarantine.LINE: rows["row"] - np.array(self.starts)[part],
+                Quarantine.REASON: [DUPLICATE] * len(rows),
+                "user": self.users.gather(rows["user"]),
+                "item": self.items.gather(rows["item"]),
+                "rating": rating,
+                "time": rows["moment"] // MICROSECONDS,
+            }
+        ).select(
+            Quarantine.FILE,
+            Quarantine.LINE,
+            Quarantine.REASON,
+            pl.concat_str("user", "item", pl.col("rating").fill_null(""), "time", separator=",")
+            .str.slice(0, TEXT_LENGTH)
+            .alias(Quarantine.TEXT),
         )
-    least = settings.min_rating if settings.min_rating is not None else float("-inf")
-    rows = kept = 0
-    writer: pq.ParquetWriter | None = None
-    try:
-        for chunk in sample_interactions(sample):
-            numbered = chunk.with_columns(
-                pl.Series(Interactions.ROW, range(rows + 1, rows + len(chunk) + 1), pl.Int64)
-            ).filter(pl.col(Interactions.RATING) >= least)
-            rows += len(chunk)
-            kept += len(numbered)
-            table = numbered.select(_LOG_COLUMNS).to_arrow(compat_level=pl.CompatLevel.oldest())
-            writer = writer or pq.ParquetWriter(directory / LOG, table.schema, compression="zstd")
-            writer.write_table(table)
-            progress.update(rows, sample.interactions, "sample interactions")
-    finally:
-        if writer is not None:
-            writer.close()
-    sample_items(sample).write_parquet(directory / ITEMS)
-    _empty_quarantine().write_parquet(directory / QUARANTINE)
-    return rows - kept
 
 
-def _write_files(
-    interactions: str,
-    items: str,
-    settings: IngestInteractions,
-    directory: Path,
-    progress: Progress,
-    scratch: str,
-) -> int:
-    log = _local(interactions, Path(scratch) / "interactions")
-    catalogue = _local(items, Path(scratch) / "items") if items else None
-    judged = Path(scratch) / "judged.parquet"
-    try:
-        _write_judged(log, settings, judged, progress)
-        rows = pl.scan_parquet(judged)
-        sound = pl.col(Quarantine.REASON).is_null()
-        kept = rows.filter(sound & ~pl.col(FILTERED)).select(_LOG_COLUMNS)
-        kept.sink_parquet(directory / LOG, maintain_order=True)
-        bad = rows.filter(~sound).select(_QUARANTINE_COLUMNS)
-        bad.sink_parquet(directory / QUARANTINE, maintain_order=True)
-        filtered = rows.select(pl.col(FILTERED).sum()).collect(engine="streaming").item()
-        table = read_items(catalogue, settings, progress) if catalogue else no_items()
-    except (pl.exceptions.PolarsError, EOFError, pa.ArrowException) as error:
-        raise _unreadable(interactions, items, error) from error
-    table.write_parquet(directory / ITEMS)
-    return int(filtered or 0)
+class _Quarantine:
+    """Writes set-aside rows as they are found and counts them by reason."""
+
+    def __init__(self, path: Path) -> None:
+        self.reasons: dict[str, int] = {}
+        self._writer = pq.ParquetWriter(path, _QUARANTINE_SCHEMA, compression="zstd")
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Write rows, columns `Quarantine`."""
+        for reason, number in rows[Quarantine.REASON].value_counts().iter_rows():
+            self.reasons[reason] = self.reasons.get(reason, 0) + number
+        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        self._writer.write_table(table.cast(_QUARANTINE_SCHEMA))
+
+    def __enter__(self) -> "_Quarantine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
 
 
-def _write_judged(
-    log: Path, settings: IngestInteractions, judged: Path, progress: Progress
-) -> None:
-    def write(*, quotes: bool) -> None:
-        frame = read_interactions(log, settings, progress, quotes=quotes)
-        time_format = detect_time_format(frame)
-        progress.say(f"{log.name}: times read as {time_format.name}")
-        judge(frame, time_format, settings).sink_parquet(judged, maintain_order=True)
+@dataclass(frozen=True)
+class _SampleLog:
+    """The built-in sample as a log of one part."""
 
-    try:
-        write(quotes=True)
-    except pl.exceptions.ComputeError:
-        if recognise(log, settings).kind != "delimited":
-            raise
-        progress.say(f"{log.name}: its quotation marks do not pair; reading them as letters")
-        write(quotes=False)
-    except OSError as error:
-        raise DataError(f"{log}: cannot be read to its end ({error}); fetch it again") from error
+    sample: Sample
+    name: str = "sample"
+    order_only: bool = False
+
+    @property
+    def time_format(self) -> TimeFormat:
+        """Whole seconds."""
+        return TimeFormat("seconds", 1)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The sample itself."""
+        return (self,)
+
+    @property
+    def rows(self) -> int:
+        """Interactions of the sample."""
+        return self.sample.interactions
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Make the rows, a batch at a time."""
+        done = 0
+        for chunk in sample_interactions(self.sample):
+            line = np.arange(done + 1, done + len(chunk) + 1)
+            done += len(chunk)
+            yield chunk.with_columns(
+                pl.Series(Batch.LINE, line),
+                pl.lit(None, pl.String).alias(Batch.MALFORMED),
+                pl.lit(None, pl.String).alias(Batch.RAW),
+            )
 
 
 def _unreadable(interactions: str, items: str, error: Exception) -> DataError:
@@ -151,18 +293,4 @@ def _unreadable(interactions: str, items: str, error: Exception) -> DataError:
     named = f"{interactions} or {items}" if items else interactions
     return DataError(
         f"{named}: cannot be read ({first}); check the file, or set ingest_interactions.format"
-    )
-
-
-def _local(source: str, directory: Path) -> Path:
-    return fetch(source, directory) if is_remote(source) else local_file(source)
-
-
-def _empty_quarantine() -> pl.DataFrame:
-    return pl.DataFrame(
-        schema={
-            Quarantine.ROW: pl.Int64,
-            Quarantine.REASON: pl.String,
-            Quarantine.TEXT: pl.String,
-        }
     )

@@ -64,17 +64,23 @@ class Sequences:
         """Every training interaction's item, users one after another: int32 [training]."""
         return self.items[self.split_mask("train")]
 
-    def split_mask(self, split: str) -> NDArray[np.bool_]:
-        """Which interactions belong to `train`, `validation` or `test`: bool [interactions]."""
-        user = np.repeat(np.arange(self.users), np.diff(self.offsets))
-        position = np.arange(self.interactions)
-        before_train_end = position < self.train_end[user]
-        before_validation_end = position < self.validation_end[user]
-        return {
-            "train": before_train_end,
-            "validation": ~before_train_end & before_validation_end,
-            "test": ~before_validation_end,
-        }[split]
+    def split_mask(self, split: str, first: int = 0, after: int | None = None) -> NDArray[np.bool_]:
+        """Which interactions belong to `train`, `validation` or `test`: bool [interactions].
+
+        `first` and `after` limit it to the interactions of a range of users.
+        """
+        after = self.users if after is None else after
+        bounds = np.stack(
+            [
+                self.offsets[first:after],
+                self.train_end[first:after],
+                self.validation_end[first:after],
+                self.offsets[first + 1 : after + 1],
+            ],
+            axis=1,
+        )
+        parts = [split == name for name in ("train", "validation", "test")]
+        return np.repeat(np.tile(parts, after - first), np.diff(bounds, axis=1).ravel())
 
     def targets(self, split: str) -> tuple[Int64, Int64]:
         """Users to evaluate and the position of the item to predict, at most one a user.

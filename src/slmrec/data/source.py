@@ -1,12 +1,65 @@
-"""What exactly the input is: one digest that changes when, and only when, the input does."""
+"""What exactly the input is: its files, and one digest that changes when, and only when, they do."""
 
+import glob
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from slmrec.artifacts import canonical_json, digest_file, digest_text
 from slmrec.data.sample import is_sample, parse_sample
 from slmrec.errors import SourceMissingError
-from slmrec.storage import describe, is_remote
+from slmrec.storage import describe, fetch, is_remote, list_objects
+
+_WILDCARDS = frozenset("*?[")
+_BESIDE_DATA = (".crc", ".md5", ".sha256")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source."""
+
+    name: str
+    """Within the source: of a single file its own name, else the path below the folder."""
+    uri: str
+    """A local path or `gs://`."""
+
+    def local(self, scratch: Path) -> Path:
+        """Give a path to the bytes; an object is downloaded into `scratch` first."""
+        return fetch(self.uri, scratch / "fetched" / digest_text(self.uri)[:16])
+
+
+def resolve(source: str) -> tuple[SourceFile, ...]:
+    """Find the files of a source, in order of name.
+
+    A source is a file, a directory (every data file in it, hidden ones and those that begin with
+    `_` left out), a glob (`*`, `?`, `**`), or the same in Cloud Storage: `gs://BUCKET/OBJECT`,
+    `gs://BUCKET/PREFIX/`, a `gs://` glob.
+
+    Raises `SourceMissingError` when nothing is there or a file may not be read, and `ConfigError`
+    for a malformed `gs://`.
+    """
+    if not source:
+        raise SourceMissingError(
+            "interactions: no source given, expected a file, a directory, a glob, gs://… or sample:"
+        )
+    if is_remote(source):
+        return _remote(source)
+    path = Path(source)
+    if path.is_dir():
+        found = _inside(path)
+        if not found:
+            raise SourceMissingError(f"{source}: a directory without data files")
+    elif path.exists() or not _WILDCARDS & set(source):
+        return (SourceFile(path.name, str(local_file(source))),)
+    else:
+        matched = sorted(file for file in map(Path, glob.glob(source, recursive=True)))
+        files = [file for file in matched if file.is_file()]
+        if not files:
+            raise SourceMissingError(f"{source}: nothing matches (looked in {Path.cwd()})")
+        base = os.path.commonpath([file.parent for file in files])
+        found = [(os.path.relpath(file, base), file) for file in files]
+    return tuple(SourceFile(name, str(local_file(str(file)))) for name, file in sorted(found))
 
 
 def snapshot(interactions: str, items: str) -> str:
@@ -18,10 +71,6 @@ def snapshot(interactions: str, items: str) -> str:
 
     Raises `SourceMissingError` and, for a malformed `sample:` or `gs://`, `ConfigError`.
     """
-    if not interactions:
-        raise SourceMissingError(
-            "interactions: no source given, expected a file, gs://BUCKET/OBJECT or sample:"
-        )
     return digest_text(
         canonical_json(
             {"interactions": _identity(interactions), "items": _identity(items) if items else None}
@@ -41,16 +90,43 @@ def local_file(source: str) -> Path:
     return path
 
 
-def _identity(source: str) -> dict[str, object]:
+def _inside(directory: Path) -> list[tuple[str, Path]]:
+    found = []
+    for folder, folders, names in os.walk(directory):  # does not follow links to folders
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in names:
+            path = Path(folder) / name
+            if not name.startswith((".", "_")) and not name.endswith(_BESIDE_DATA):
+                found.append((path.relative_to(directory).as_posix(), path))
+    return found
+
+
+def _remote(source: str) -> tuple[SourceFile, ...]:
+    if not source.endswith("/") and not _WILDCARDS & set(source):
+        return (SourceFile(source.rpartition("/")[2], source),)
+    objects = [found.uri for found in list_objects(source)]
+    if not objects:
+        raise SourceMissingError(f"{source}: no object matches")
+    fixed = len(re.split(r"[*?[]", source)[0].rpartition("/")[0]) + 1
+    return tuple(SourceFile(uri[fixed:], uri) for uri in objects)
+
+
+def _identity(source: str) -> object:
     if is_sample(source):
         return {"sample": parse_sample(source).uri()}
-    if is_remote(source):
-        found = describe(source)
+    files = resolve(source)
+    if len(files) == 1:
+        return _file_identity(files[0])
+    return [_file_identity(file) for file in files]
+
+
+def _file_identity(file: SourceFile) -> dict[str, object]:
+    if is_remote(file.uri):
+        found = describe(file.uri)
         return {
-            "uri": source,
+            "uri": file.uri,
             "generation": found.generation,
             "md5": found.md5,
             "crc32c": found.crc32c,
         }
-    path = local_file(source)
-    return {"name": path.name, "sha256": digest_file(path)}
+    return {"name": file.name, "sha256": digest_file(Path(file.uri))}

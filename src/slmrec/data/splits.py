@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slmrec.config import BuildSequences
+from slmrec.data.ordering import chunks_of_groups
 from slmrec.errors import DataError
 
 Int64 = NDArray[np.int64]
@@ -60,8 +61,12 @@ def time_cuts(timestamps: Int64, validation_share: float, test_share: float) -> 
 
 def positions_before(offsets: Int64, timestamps: Int64, cut: int) -> Int64:
     """Find the position, for each user, of the first interaction from `cut` on: int64 [users]."""
-    before = np.concatenate([[0], np.cumsum(timestamps < cut)])
-    positions: Int64 = offsets[:-1] + before[offsets[1:]] - before[offsets[:-1]]
+    positions = offsets[:-1].astype(np.int64)
+    for first, after in chunks_of_groups(offsets):
+        start, end = offsets[first], offsets[after]
+        before = np.concatenate([[0], np.cumsum(timestamps[start:end] < cut)])
+        bounds = offsets[first : after + 1] - start
+        positions[first:after] += np.diff(before[bounds])
     return positions
 
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import jinja2
 import polars as pl
+import pyarrow.parquet as pq
 
 from slmrec.artifacts import Artifact, write_json
 from slmrec.columns import Quarantine
 from slmrec.config import ValidateData
-from slmrec.data.expectations import EXAMPLES, Check, evaluate
+from slmrec.data.checks import Check
+from slmrec.data.expectations import EXAMPLES, evaluate
+from slmrec.data.history_checks import check_histories, check_previous, check_sum
 from slmrec.progress import Progress
 
 RESULTS = "validation.json"
 PAGE = "validation.html"
+GREAT_EXPECTATIONS = "great_expectations.json"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Verdict:
     card: Mapping[str, Any]
     """The data card of the log."""
     quarantined: tuple[Mapping[str, Any], ...]
-    """A few quarantined rows of each reason: row, reason, text."""
+    """A few quarantined rows of each reason: columns `Quarantine`."""
+    great_expectations: tuple[Mapping[str, Any], ...] = ()
+    """The results of the suites as Great Expectations gives them."""
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -39,29 +45,54 @@ class Verdict:
         return not self.failures
 
 
-def validate(log: Artifact, settings: ValidateData, folder: Path, progress: Progress) -> Verdict:
-    """Hold an `interactions` artifact against the suites in `folder` and the quarantine rule.
+def validate(
+    log: Artifact,
+    previous: Mapping[str, Any],
+    settings: ValidateData,
+    folder: Path,
+    progress: Progress,
+) -> Verdict:
+    """Hold an `interactions` artifact against the suites in `folder` and the rules of a log.
 
-    Raises `ConfigError` when a suite is missing or malformed; a log that fails raises nothing here.
+    `previous` is what `check_previous` takes. Raises `ConfigError` when a suite is missing or
+    malformed; a log that fails raises nothing here.
     """
     card = log.json("card.json")
-    if card["equal_time_share"] > 0.5:
+    if card["equal_time_share"] > 0.5 and not card["order_only"]:
         progress.say(
             f"{100 * card['equal_time_share']:.0f} % of interactions share user and time with "
-            "another: their order is the source's, not time's"
+            "another: their order is not time's (ingest_interactions.ties)"
         )
-    tables = {name: log.file(f"{name}.parquet") for name in ("interactions", "items")}
+    tables = {name: log.file(f"{name}.parquet") for name in ("interactions", "items", "quarantine")}
+    progress.update(0, 3, "suites")
+    evaluated = evaluate(settings.suites, folder, tables)
+    progress.update(1, 3, "histories")
+    histories = check_histories(tables["interactions"], card, settings)
+    progress.update(2, 3, "previous data")
+    compared = check_previous(tables["interactions"], card, previous, settings)
+    progress.update(3, 3)
     checks = (
-        *evaluate(settings.suites, folder, tables),
+        *evaluated.checks,
+        *histories,
+        check_sum(card),
         quarantine_check(card, settings.max_quarantine_share),
+        *compared,
     )
-    examples = (
-        pl.read_parquet(log.file("quarantine.parquet"))
-        .group_by(Quarantine.REASON, maintain_order=True)
-        .head(EXAMPLES)
-        .sort(Quarantine.REASON, Quarantine.ROW)
-    )
-    return Verdict(checks, card, tuple(examples.iter_rows(named=True)))
+    return Verdict(checks, card, _examples(tables["quarantine"]), evaluated.results)
+
+
+def _examples(quarantine: Path) -> tuple[Mapping[str, Any], ...]:
+    """Take a few rows of each reason; the file may be large, so it is read a group at a time."""
+    file = pq.ParquetFile(quarantine)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for number in range(file.num_row_groups):
+        rows = pl.DataFrame(pl.from_arrow(file.read_row_group(number)))
+        few = rows.group_by(Quarantine.REASON, maintain_order=True).head(EXAMPLES)
+        for row in few.iter_rows(named=True):
+            kept = found.setdefault(row[Quarantine.REASON], [])
+            if len(kept) < EXAMPLES:
+                kept.append(row)
+    return tuple(row for reason in sorted(found) for row in found[reason])
 
 
 def quarantine_check(card: Mapping[str, Any], allowed: float) -> Check:
@@ -82,7 +113,10 @@ def quarantine_check(card: Mapping[str, Any], allowed: float) -> Check:
 
 
 def write_verdict(directory: Path, verdict: Verdict) -> None:
-    """Write `validation.json` and `validation.html`; the same verdict gives the same bytes."""
+    """Write `validation.json`, `great_expectations.json` and `validation.html`.
+
+    The same verdict gives the same bytes.
+    """
     write_json(
         directory / RESULTS,
         {
@@ -91,6 +125,7 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
             "card": dict(verdict.card),
         },
     )
+    write_json(directory / GREAT_EXPECTATIONS, list(verdict.great_expectations))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("slmrec.data", "."),
         autoescape=True,

@@ -26,10 +26,13 @@ class RetrainingDecision:
 def data_facts(sequences: Sequences) -> DataFacts:
     """What a version remembers of the log it was made from."""
     assert sequences.artifact is not None, "sequences that were not loaded have no digest"
+    card = sequences.artifact.json("card.json")
     return DataFacts(
         sequences_digest=sequences.artifact.digest,
         interactions=sequences.interactions,
         last=int(np.max(sequences.timestamps)),
+        source_digest=card["source_digest"],
+        log_interactions=card["interactions_before"],
     )
 
 

@@ -1,0 +1,64 @@
+"""Numbers for ids: texts become codes as they are met, and codes become ranks at the end.
+
+A log of a hundred million rows holds a few million different ids. Everything after the first pass
+works on whole numbers, and the order of the ids' bytes, not of their arrival, decides who is who.
+"""
+
+from collections.abc import Mapping
+from itertools import count
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+_NAMES = count()
+
+
+class Identifiers:
+    """Every id met so far, with a code for each and how often it was met."""
+
+    def __init__(self) -> None:
+        name = f"slmrec-{next(_NAMES)}"
+        self._type = pl.Categorical(pl.Categories(name, namespace="slmrec"))
+        # Polars forgets the codes of a category set that no column refers to.
+        self._anchor = pl.Series([""], dtype=self._type)
+        self._counts = np.zeros(1024, np.int64)
+
+    @property
+    def type(self) -> pl.Categorical:
+        """The column type whose physical numbers are the codes."""
+        return self._type
+
+    def count(self, codes: NDArray[np.uint32]) -> None:
+        """Count rows by their codes."""
+        found = np.bincount(codes)
+        if len(found) > len(self._counts):
+            grown = np.zeros(max(len(found), 2 * len(self._counts)), np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
+        self._counts[: len(found)] += found
+
+    def ranked(self) -> tuple[pl.Series, Int32, Int64]:
+        """Put the ids in the order of their bytes.
+
+        Returns (ids text [ids], rank of a code int32 [codes], rows of an id int64 [ids]).
+        """
+        codes = np.flatnonzero(self._counts)
+        texts = pl.Series(codes.astype(np.uint32)).cat.to(self._type).cast(pl.String)
+        order = texts.arg_sort().to_numpy()
+        rank = np.full(len(self._counts), -1, np.int32)
+        rank[codes[order]] = np.arange(len(codes), dtype=np.int32)
+        return texts.gather(order), rank, self._counts[codes[order]]
+
+
+def encoded(
+    frame: pl.DataFrame, columns: Mapping[str, Identifiers]
+) -> dict[str, NDArray[np.uint32]]:
+    """Give the codes of the named text columns (no nulls), uint32 [rows] each, and count them."""
+    codes = frame.select(pl.col(name).cast(ids.type).to_physical() for name, ids in columns.items())
+    arrays = {name: codes[name].to_numpy() for name in columns}
+    for name, ids in columns.items():
+        ids.count(arrays[name])
+    return arrays
