@@ -1,10 +1,13 @@
 """The work of ingest, validation and sequences as one would write it in pandas: the peer.
 
-Reads a Parquet log, judges every row, looks for duplicates, checks what the shipped suites check,
-and builds the same sequences with the default settings. Straightforward, vectorised pandas; no
-loop over rows.
+Reads a Parquet log, judges every row, looks for duplicates, evaluates the shipped suite with Great
+Expectations' own pandas engine, checks histories, builds the same sequences with the default
+settings, checks them, draws the card's figure and hashes what it wrote. Straightforward, vectorised
+pandas (its Arrow-backed text where that is installed); no loop over rows.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pandas as pd
 
 EARLIEST, LATEST = 0, 4_102_444_800
 LEAST = 5
+SUITE = Path(__file__).resolve().parents[1] / "validation" / "expectations" / "interactions.json"
 VALIDATION_SHARE, TEST_SHARE = 0.03, 0.1
 
 
@@ -40,12 +44,22 @@ def judged(log: pd.DataFrame) -> pd.Series:
 
 
 def checked(log: pd.DataFrame) -> None:
-    """Check what the validation step checks."""
-    assert log[["user_id", "item_id", "timestamp"]].notna().all().all()
-    assert log["user_id"].str.len().between(1, 256).all()
-    assert log["item_id"].str.len().between(1, 256).all()
-    assert log["timestamp"].between(EARLIEST, LATEST).all()
-    assert log["rating"].dropna().between(-1000, 1000).all()
+    """Check what the validation step checks: the shipped suite, and what lies between rows."""
+    import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    batch = context.data_sources.add_pandas("log").add_dataframe_asset("log")
+    content = json.loads(SUITE.read_text())
+    expectations = [
+        ExpectationConfiguration(type=one["type"], kwargs=one["kwargs"]).to_domain_obj()
+        for one in content["expectations"]
+    ]
+    suite = gx.ExpectationSuite(name=content["name"], expectations=expectations)
+    definition = batch.add_batch_definition_whole_dataframe("all")
+    outcome = definition.get_batch(batch_parameters={"dataframe": log}).validate(suite)
+    assert outcome.success
     assert log["user_id"].nunique() >= 2
     assert log["item_id"].nunique() >= 2
     assert log["timestamp"].nunique() >= 3
@@ -54,6 +68,40 @@ def checked(log: pd.DataFrame) -> None:
     print("equal times", float(log.duplicated(["user_id", "timestamp"], keep=False).mean()))
     burst = log["timestamp"] - log.groupby("user_id", sort=False)["timestamp"].shift(100)
     print("robots", log.loc[burst < 60, "user_id"].nunique())
+
+
+def described(log: pd.DataFrame) -> dict[str, object]:
+    """Count the repeats and ties that the data card tells, before deduplication."""
+    again = log.groupby(["user_id", "item_id"], sort=False)["timestamp"].diff().dropna()
+    gaps = pd.cut(again, [-1, 59, 3_599, 86_399, 604_799, 2_591_999, 31_535_999, np.inf])
+    ties = log.groupby(["user_id", "timestamp"], sort=False).size()
+    return {
+        "repeats": gaps.value_counts(sort=False).tolist(),
+        "ties": pd.cut(ties, [0, 1, 2, 3, 7, 15, 31, 63, np.inf]).value_counts().tolist(),
+    }
+
+
+def audited(log: pd.DataFrame, times: np.ndarray, cuts: list[int]) -> None:
+    """Check the sequences: the k-core, the order inside histories, and the splits."""
+    assert log.groupby("user_id").size().min() >= LEAST
+    assert log.groupby("item_id").size().min() >= LEAST
+    assert not (log.groupby("user_id")["timestamp"].diff() < 0).any()
+    spans = [times[times < cuts[0]], times[(times >= cuts[0]) & (times < cuts[1])]]
+    assert spans[0].max() < spans[1].min()
+    assert spans[1].max() < times[times >= cuts[1]].min()
+
+
+def drawn(log: pd.DataFrame, card: dict[str, object], path: Path) -> None:
+    """Draw the five panels of the data card."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.2), layout="constrained")
+    axes[0, 0].hist(log["timestamp"], bins=52)
+    axes[0, 1].loglog(log["item_id"].value_counts().to_numpy())
+    axes[0, 2].hist(log.groupby("user_id").size(), bins=16)
+    axes[1, 0].bar(range(len(card["repeats"])), card["repeats"])
+    axes[1, 1].bar(range(len(card["ties"])), card["ties"])
+    figure.savefig(path)
 
 
 def main(source: str, folder: str) -> None:
@@ -66,6 +114,7 @@ def main(source: str, folder: str) -> None:
     log = log.sort_values(["user_id", "timestamp"], kind="stable", ignore_index=True)
     log.to_parquet(home / "log.parquet")
     checked(log)
+    card = described(log)
     log = log.drop_duplicates(["user_id", "item_id"])
     while True:
         size = len(log)
@@ -91,3 +140,9 @@ def main(source: str, folder: str) -> None:
     print("cold items", int((~seen.index.isin(trained)).sum()))
     pd.DataFrame({"user_id": user_ids}).to_parquet(home / "users.parquet")
     pd.DataFrame({"item_id": item_ids}).to_parquet(home / "items.parquet")
+    audited(log, times, cuts)
+    drawn(log, card, home / "history.svg")
+    (home / "card.json").write_text(json.dumps(card))
+    for path in [Path(source), *sorted(home.iterdir())]:
+        with path.open("rb") as stream:
+            print(path.name, hashlib.file_digest(stream, "sha256").hexdigest())

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline import datasets
 from pipeline.parameters import SAMPLE
 from pipeline.paths import CONFIGS, PIPELINE_FILE
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From an interaction log to a small, fast sequential recommender, kept fresh.",
 )
+app.add_typer(datasets.app, name="datasets")
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""

@@ -1,7 +1,10 @@
 """What several folders of tests share: tiny sequences that can be checked by hand."""
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +49,82 @@ def make_sequences() -> Callable[[list[list[int]]], Sequences]:
 def cycles() -> Sequences:
     """Sixty users who walk the circle 1 → 2 → … → 12 → 1, each from another place: wholly learnable."""
     return leave_two_out([[(user + step) % 12 + 1 for step in range(9)] for user in range(60)])
+
+
+@dataclass
+class Loopback:
+    """A file server on this machine whose faults a test chooses."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    tag: str = '"one"'
+    """ETag of every file."""
+    ranges: bool = True
+    """Whether a part of a file can be asked for."""
+    break_after: list[int] = field(default_factory=list)
+    """Of each coming answer, after how many bytes of the body the connection ends."""
+    answers: list[int] = field(default_factory=list)
+    """Statuses that come before any file does."""
+    length: str | None = None
+    """Content-Length instead of the true one; empty for none."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """(path, Range) of each request so far."""
+    redirects: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer one GET."""
+        wanted = handler.headers.get("Range", "")
+        self.asked.append((handler.path, wanted))
+        name = handler.path.lstrip("/")
+        if self.answers:
+            handler.send_error(self.answers.pop(0))
+        elif name in self.redirects:
+            handler.send_response(302)
+            handler.send_header("Location", self.redirects[name])
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        elif name not in self.files:
+            handler.send_error(404)
+        else:
+            self._send(handler, self.files[name], wanted)
+
+    def _send(self, handler: BaseHTTPRequestHandler, content: bytes, wanted: str) -> None:
+        start = 0
+        if wanted and self.ranges and handler.headers.get("If-Range") in (None, self.tag):
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                handler.send_error(416)
+                return
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            handler.send_response(200)
+        body = content[start:]
+        handler.send_header("ETag", self.tag)
+        if self.length != "":
+            handler.send_header("Content-Length", self.length or str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body[: self.break_after.pop(0)] if self.break_after else body)
+        handler.close_connection = True
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """A file server on 127.0.0.1 that ends with the test."""
+    served = Loopback()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,10 +1,11 @@
 import polars as pl
 
 from slmrec.config import IngestInteractions
-from slmrec.data.quality import judge, set_aside
+from slmrec.data.quality import IdColumn, judge, set_aside
 from slmrec.data.times import TimeFormat
 
 SECONDS = TimeFormat("seconds", 1)
+IDS = ("user_id", "item_id")
 SETTINGS = IngestInteractions(max_id_length=5, earliest=10, latest=99, min_rating=3)
 
 
@@ -20,13 +21,24 @@ def batch_of(*rows: tuple[str | None, ...]) -> pl.DataFrame:
     )
 
 
+def judged_frame(batch: pl.DataFrame, time_format: TimeFormat = SECONDS) -> pl.DataFrame:
+    """What is judged, ids as texts."""
+    columns = [IdColumn(kind, SETTINGS.max_id_length) for kind in ("user", "item")]
+    users, items = (ids.read(batch[name]) for ids, name in zip(columns, IDS, strict=True))
+    found = judge(batch, time_format, SETTINGS, users, items)
+    return found.with_columns(
+        ids.identifiers.texts(found[name].to_numpy()).alias(name)
+        for name, ids in zip(IDS, columns, strict=True)
+    )
+
+
 def judged(*rows: tuple[str | None, ...]) -> list[dict[str, object]]:
-    return judge(batch_of(*rows), SECONDS, SETTINGS).to_dicts()
+    return judged_frame(batch_of(*rows)).to_dicts()
 
 
 def text_of(*row: str | None) -> str:
     batch = batch_of(row)
-    (found,) = set_aside(batch, judge(batch, SECONDS, SETTINGS), "log.csv").to_dicts()
+    (found,) = set_aside(batch, judged_frame(batch), "log.csv").to_dicts()
     assert (found["file"], found["line"]) == ("log.csv", 2)
     return found["text"]
 
@@ -88,7 +100,7 @@ def test_a_bad_row_is_not_filtered_too_when_its_rating_is_low():
 
 def test_a_time_keeps_its_microseconds_when_the_log_has_them():
     milliseconds = TimeFormat("milliseconds", 1000)
-    (row,) = judge(batch_of(("u1", "i1", "50007")), milliseconds, SETTINGS).to_dicts()
+    (row,) = judged_frame(batch_of(("u1", "i1", "50007")), milliseconds).to_dicts()
     assert row["moment"] == 50_007_000
 
 
@@ -97,7 +109,7 @@ def test_numbers_are_taken_as_they_are_when_the_file_has_types():
         pl.Series("timestamp", [50, None], dtype=pl.Int64),
         pl.Series("rating", [4.5, float("inf")], dtype=pl.Float64),
     )
-    sound, bad = judge(batch, SECONDS, SETTINGS).to_dicts()
+    sound, bad = judged_frame(batch).to_dicts()
     assert (sound["moment"], sound["rating"], sound["reason"]) == (50_000_000, 4.5, None)
     assert bad["reason"] == "missing time"
 
@@ -107,3 +119,32 @@ def test_the_text_is_safe_when_the_row_is_hostile():
     assert text.startswith(",\ufffd[2J\ufffdxxx")
     assert len(text) == 200
     assert text_of(None, None, None, None, "not JSON", "{\x07") == "{\ufffd"
+
+
+def test_an_id_is_the_same_with_blanks_around_it_whatever_came_first():
+    column = IdColumn("user", 5)
+    first, _ = column.read(pl.Series([" u1", "u1"]))
+    later, _ = column.read(pl.Series(["u1\t ", "u1"]))
+    assert len({*first.tolist(), *later.tolist()}) == 1
+    assert column.identifiers.texts(later[:1]).to_list() == ["u1"]
+
+
+def test_a_broken_id_is_named_in_every_batch_when_it_comes_again():
+    column = IdColumn("item", 5)
+    for _ in range(2):
+        _, reasons = column.read(pl.Series(["i1", "i\x00", None, "123456", "i1"]))
+        assert reasons.to_list() == [
+            None,
+            "item id has control characters",
+            "missing item id",
+            "over-long item id",
+            None,
+        ]
+
+
+def test_a_huge_id_is_refused_and_not_kept():
+    column = IdColumn("item", 5)
+    codes, reasons = column.read(pl.Series(["i1", "x" * 1_000_000, " " * 1000 + "i1"]))
+    assert reasons.to_list() == [None, "over-long item id", None]
+    assert codes[0] == codes[2]
+    assert column.identifiers.texts(codes[1:2]).to_list() == [""]

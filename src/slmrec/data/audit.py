@@ -10,7 +10,7 @@ from slmrec.columns import ItemIndex, UserIndex
 from slmrec.config import BuildSequences
 from slmrec.data.checks import Check, rule
 from slmrec.data.ordering import chunks_of_groups
-from slmrec.data.sequences import Sequences
+from slmrec.data.sequences import SPLITS, Sequences
 
 SUITE = "sequences"
 EXAMPLES = 5
@@ -93,7 +93,7 @@ def _splits(sequences: Sequences, settings: BuildSequences) -> tuple[Check, ...]
                 examples=_named("user", np.flatnonzero(wrong)),
             ),
         )
-    spans = {split: _span(sequences, split) for split in ("train", "validation", "test")}
+    spans = _spans(sequences)
     return tuple(
         rule(
             SUITE,
@@ -106,14 +106,17 @@ def _splits(sequences: Sequences, settings: BuildSequences) -> tuple[Check, ...]
     )
 
 
-def _span(sequences: Sequences, split: str) -> tuple[int, int]:
-    first, last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+def _spans(sequences: Sequences) -> dict[str, tuple[int, int]]:
+    widest = np.iinfo(np.int64)
+    spans = dict.fromkeys(SPLITS, (widest.max, widest.min))
     for start, after in chunks_of_groups(sequences.offsets):
-        whole = slice(sequences.offsets[start], sequences.offsets[after])
-        times = sequences.timestamps[whole][sequences.split_mask(split, start, after)]
-        if len(times):
-            first, last = min(first, int(times.min())), max(last, int(times.max()))
-    return first, last
+        times = sequences.timestamps[sequences.offsets[start] : sequences.offsets[after]]
+        codes = sequences.split_codes(start, after)
+        for code, (split, (first, last)) in enumerate(spans.items()):
+            inside = times[codes == code]
+            if len(inside):
+                spans[split] = min(first, int(inside.min())), max(last, int(inside.max()))
+    return spans
 
 
 def _core(sequences: Sequences, settings: BuildSequences) -> tuple[Check, ...]:

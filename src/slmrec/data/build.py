@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from slmrec.columns import ItemIndex, Items, UserIndex
 from slmrec.config import BuildSequences
 from slmrec.data.ahead import mapped_ahead
-from slmrec.data.identifiers import Identifiers
+from slmrec.data.identifiers import Codes, Identifiers
 from slmrec.data.k_core import k_core
-from slmrec.data.log_file import read_log, rows_of
+from slmrec.data.log_file import LogGroup, read_log, rows_of
 from slmrec.data.ordering import chunks, chunks_of_groups, stable_order, starts_of_runs
 from slmrec.data.sequences import Sequences
 from slmrec.data.splits import split_positions
@@ -23,6 +23,7 @@ from slmrec.progress import Progress
 Bool = NDArray[np.bool_]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Number = TypeVar("Number", np.int32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def build(log: Path, items: pl.DataFrame, settings: BuildSequences, progress: Pr
     owner = histories.owner()
     least = (settings.min_user_interactions, settings.min_item_interactions)
     k_core(owner, histories.item, *least, inside)
+    del owner
     if not inside.any():
         raise DataError(
             f"build_sequences: nothing is left of {before['interactions_distinct']:,} interactions "
@@ -89,8 +91,8 @@ def build(log: Path, items: pl.DataFrame, settings: BuildSequences, progress: Pr
             "build_sequences.min_user_interactions or build_sequences.min_item_interactions"
         )
     progress.update(4, 5, "split")
-    sequences, kept_items, kept_histories, cuts = _compacted(histories, owner, inside, settings)
-    del owner, inside
+    sequences, kept_items, kept_histories, cuts = _compacted(histories, inside, settings)
+    del inside
     item_table = _item_table(sequences, histories.items.gather(kept_items), items)
     user_table = _user_table(sequences, histories.users.gather(kept_histories), settings)
     card = {**cuts, **_figures(sequences, item_table, user_table), **before}
@@ -107,9 +109,12 @@ def load(log: Path, progress: Progress) -> Histories:
     users: list[pl.Series] = []
     counts: list[Int64] = []
     done = 0
-    for group in read_log(log):
+
+    def encode(group: LogGroup) -> tuple[LogGroup, Codes]:
+        return group, catalogue.encode(group.items)
+
+    for group, codes in mapped_ahead(encode, read_log(log)):
         after = done + len(group.user)
-        codes = group.items.cast(catalogue.type).to_physical().to_numpy()
         catalogue.count(codes)
         code[done:after] = codes[group.item]
         seconds[done:after] = group.seconds
@@ -179,6 +184,21 @@ def keep_last(offsets: Int64, inside: Bool, most: int) -> None:
         inside[start:end] &= left < most
 
 
+def selected(values: NDArray[Number], inside: Bool) -> NDArray[Number]:
+    """Give `values[inside]`, made by several threads; both [interactions]."""
+    pieces = list(chunks(len(values)))
+    ends = np.cumsum([np.count_nonzero(inside[piece]) for piece in pieces], dtype=np.int64)
+    made = np.empty(int(ends[-1]) if len(ends) else 0, values.dtype)
+
+    def fill(number: int) -> None:
+        start = int(ends[number - 1]) if number else 0
+        made[start : ends[number]] = values[pieces[number]][inside[pieces[number]]]
+
+    for _ in mapped_ahead(fill, range(len(pieces))):
+        pass
+    return made
+
+
 def write_sequences(directory: Path, built: Built) -> dict[str, Any]:
     """Write the files of a sequences artifact and return the properties its manifest needs."""
     sequences = built.sequences
@@ -195,22 +215,22 @@ def write_sequences(directory: Path, built: Built) -> dict[str, Any]:
 
 
 def _compacted(
-    histories: Histories, owner: Int32, inside: Bool, settings: BuildSequences
+    histories: Histories, inside: Bool, settings: BuildSequences
 ) -> tuple[Sequences, Int64, Int64, dict[str, Any]]:
-    owner = owner[inside]
-    starts = starts_of_runs(owner)
-    offsets = np.append(np.flatnonzero(starts), len(owner)).astype(np.int64)
-    kept_histories = owner[starts].astype(np.int64)
-    del owner, starts
-    item = histories.item[inside]
+    lengths = np.add.reduceat(inside, histories.offsets[:-1], dtype=np.int64)
+    kept_histories = np.flatnonzero(lengths)
+    offsets = np.concatenate([[0], np.cumsum(lengths[kept_histories])]).astype(np.int64)
+    item = selected(histories.item, inside)
     present = np.zeros(len(histories.items), np.bool_)
     present[item] = True
     index = np.cumsum(present).astype(np.int32)  # 1 for the first, so that 0 stays padding
-    timestamps = histories.seconds[inside]
+    for chunk in chunks(len(item)):
+        item[chunk] = index[item[chunk]]
+    timestamps = selected(histories.seconds, inside)
     train_end, validation_end, cuts = split_positions(offsets, timestamps, settings)
     sequences = Sequences(
         offsets=offsets,
-        items=index[item],
+        items=item,
         timestamps=timestamps,
         train_end=train_end,
         validation_end=validation_end,

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slmrec.data.ordering import chunks, chunks_of_groups
-from slmrec.data.sequences import Sequences
+from slmrec.data.sequences import SPLITS, Sequences
 from slmrec.figures import AMBER, BLUE, INK, RED, STYLE, save_svg
 
-_COLOURS = {"train": BLUE, "validation": AMBER, "test": RED}
+_COLOURS = dict(zip(SPLITS, (BLUE, AMBER, RED), strict=True))
+_BARS = 52
 
 
 def plot_history(sequences: Sequences, card: Mapping[str, Any], path: Path) -> None:
@@ -43,15 +44,16 @@ def _draw_time(axes: Axes, sequences: Sequences) -> None:
     ]
     earliest = min(int(sequences.timestamps[piece].min()) for _, _, piece in pieces)
     latest = max(int(sequences.timestamps[piece].max()) for _, _, piece in pieces)
-    edges = np.linspace(earliest, latest + 1, 53)
+    edges = np.linspace(earliest, latest + 1, _BARS + 1)
     days = edges / 86_400  # matplotlib counts days since 1970
-    counts = dict.fromkeys(_COLOURS, np.zeros(52))
+    found = np.zeros(_BARS * len(_COLOURS), np.int64)
     for first, after, piece in pieces:
-        moments = np.asarray(sequences.timestamps[piece])
-        for split in _COLOURS:
-            inside = moments[sequences.split_mask(split, first, after)]
-            counts[split] = counts[split] + np.histogram(inside, edges)[0]
-    below = np.zeros(52)
+        bar = (sequences.timestamps[piece] - earliest) * _BARS // (latest + 1 - earliest)
+        bar *= len(_COLOURS)
+        bar += sequences.split_codes(first, after)
+        found += np.bincount(bar, minlength=len(found))
+    counts = dict(zip(_COLOURS, found.reshape(_BARS, -1).T, strict=True))
+    below = np.zeros(_BARS)
     for split, colour in _COLOURS.items():
         axes.bar(
             days[:-1],

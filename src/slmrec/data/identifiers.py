@@ -4,13 +4,13 @@ A log of a hundred million rows holds a few million different ids. Everything af
 works on whole numbers, and the order of the ids' bytes, not of their arrival, decides who is who.
 """
 
-from collections.abc import Mapping
 from itertools import count
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+Codes = NDArray[np.uint32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 _NAMES = count()
@@ -26,12 +26,15 @@ class Identifiers:
         self._anchor = pl.Series([""], dtype=self._type)
         self._counts = np.zeros(1024, np.int64)
 
-    @property
-    def type(self) -> pl.Categorical:
-        """The column type whose physical numbers are the codes."""
-        return self._type
+    def encode(self, texts: pl.Series) -> Codes:
+        """Give the code of each text (no nulls), uint32 [rows]; those not met before get the next."""
+        return texts.cast(self._type).to_physical().to_numpy()
 
-    def count(self, codes: NDArray[np.uint32]) -> None:
+    def texts(self, codes: Codes) -> pl.Series:
+        """Give the text of each code."""
+        return pl.Series(codes, dtype=pl.UInt32).cat.to(self._type).cast(pl.String)
+
+    def count(self, codes: Codes) -> None:
         """Count rows by their codes."""
         found = np.bincount(codes)
         if len(found) > len(self._counts):
@@ -46,19 +49,8 @@ class Identifiers:
         Returns (ids text [ids], rank of a code int32 [codes], rows of an id int64 [ids]).
         """
         codes = np.flatnonzero(self._counts)
-        texts = pl.Series(codes.astype(np.uint32)).cat.to(self._type).cast(pl.String)
+        texts = self.texts(codes.astype(np.uint32))
         order = texts.arg_sort().to_numpy()
         rank = np.full(len(self._counts), -1, np.int32)
         rank[codes[order]] = np.arange(len(codes), dtype=np.int32)
         return texts.gather(order), rank, self._counts[codes[order]]
-
-
-def encoded(
-    frame: pl.DataFrame, columns: Mapping[str, Identifiers]
-) -> dict[str, NDArray[np.uint32]]:
-    """Give the codes of the named text columns (no nulls), uint32 [rows] each, and count them."""
-    codes = frame.select(pl.col(name).cast(ids.type).to_physical() for name, ids in columns.items())
-    arrays = {name: codes[name].to_numpy() for name in columns}
-    for name, ids in columns.items():
-        ids.count(arrays[name])
-    return arrays

@@ -16,10 +16,9 @@ from slmrec.columns import Batch, Interactions, Quarantine
 from slmrec.config import IngestInteractions
 from slmrec.data.ahead import mapped_ahead
 from slmrec.data.histories import MICROSECONDS, LogFigures, TieOrder
-from slmrec.data.identifiers import Identifiers, encoded
 from slmrec.data.item_reader import no_items, read_items
 from slmrec.data.log_file import LogWriter
-from slmrec.data.quality import FILTERED, MOMENT, TEXT_LENGTH, judge, set_aside
+from slmrec.data.quality import FILTERED, MOMENT, TEXT_LENGTH, IdColumn, JudgedIds, judge, set_aside
 from slmrec.data.readers import open_log
 from slmrec.data.sample import Sample, is_sample, parse_sample, sample_interactions, sample_items
 from slmrec.data.spool import ROW, Rows, Spool
@@ -151,19 +150,28 @@ def _write_log(
     quarantine: "_Quarantine",
     progress: Progress,
 ) -> dict[str, Any]:
-    users, items = Identifiers(), Identifiers()
+    users, items = (IdColumn(kind, settings.max_id_length) for kind in ("user", "item"))
     spool = Spool(scratch)
     counts = {"rows_in": 0, "filtered": 0}
     starts = [0]  # `row` of the last line before each part
 
-    def read(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return batch, judge(batch, log.time_format, settings)
+    def with_users(batch: pl.DataFrame) -> tuple[pl.DataFrame, JudgedIds]:
+        return batch, users.read(batch[Interactions.USER])
+
+    def with_verdict(read: tuple[pl.DataFrame, JudgedIds]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        batch, user = read
+        item = items.read(batch[Interactions.ITEM])
+        return batch, judge(batch, log.time_format, settings, user, item)
 
     for part in log.parts:
         last = 0
-        for batch, judged in mapped_ahead(read, part.batches()):
+        # A thread for each of the two, since ids must be met in order.
+        batches = mapped_ahead(with_users, part.batches(), workers=1)
+        for batch, judged in mapped_ahead(with_verdict, batches, workers=1):
             sound = judged.filter(pl.col(Quarantine.REASON).is_null() & ~pl.col(FILTERED))
-            spool.append(_coded(sound, users, items, starts[-1]))
+            spool.append(_rows(sound, starts[-1]))
+            users.identifiers.count(sound[Interactions.USER].to_numpy())
+            items.identifiers.count(sound[Interactions.ITEM].to_numpy())
             if judged[Quarantine.REASON].null_count() < len(judged):
                 quarantine.add(set_aside(batch, judged, part.name))
             counts["rows_in"] += len(batch)
@@ -171,26 +179,31 @@ def _write_log(
             last = int(batch[Batch.LINE].max() or last)  # type: ignore[arg-type]
             progress.update(counts["rows_in"], 2 * max(log.rows, counts["rows_in"]), "rows read")
         starts.append(starts[-1] + last)
-    user_ids, user_rank, rows_of_user = users.ranked()
-    item_ids, item_rank, _ = items.ranked()
+    user_ids, user_rank, rows_of_user = users.identifiers.ranked()
+    item_ids, item_rank, _ = items.identifiers.ranked()
     origin = _Origin([part.name for part in log.parts], starts, user_ids, item_ids)
     figures = LogFigures()
     tie_order = TieOrder(settings.ties, item_ids)
     partitions = spool.partitions(user_rank, item_rank, rows_of_user)
     with LogWriter(path, user_ids, item_ids) as writer:
-        for rows, repeated, found in mapped_ahead(tie_order.arrange, partitions):
+
+        def arranged(rows: Rows) -> tuple[pa.Table, Rows, LogFigures]:
+            kept, repeated, found = tie_order.arrange(rows)
+            return writer.table(kept), repeated, found
+
+        for table, repeated, found in mapped_ahead(arranged, partitions):
             if len(repeated):
                 quarantine.add(origin.duplicates(repeated))
-            writer.write(rows)
+            writer.write(table)
             figures.add(found)
             progress.update(spool.rows + figures.kept, 2 * spool.rows, "rows in order")
     return {**figures.card(), **counts, "users": len(user_ids), "items": len(item_ids)}
 
 
-def _coded(sound: pl.DataFrame, users: Identifiers, items: Identifiers, start: int) -> Rows:
+def _rows(sound: pl.DataFrame, start: int) -> Rows:
     rows: Rows = np.empty(len(sound), ROW)
-    codes = encoded(sound, {Interactions.USER: users, Interactions.ITEM: items})
-    rows["user"], rows["item"] = codes[Interactions.USER], codes[Interactions.ITEM]
+    rows["user"] = sound[Interactions.USER].to_numpy()
+    rows["item"] = sound[Interactions.ITEM].to_numpy()
     rows["moment"] = sound[MOMENT].to_numpy()
     rows["row"] = sound[Batch.LINE].to_numpy() + start
     rows["rating"] = sound[Interactions.RATING].fill_null(float("nan")).to_numpy()

@@ -52,10 +52,10 @@ class LogWriter:
             write_statistics=[Interactions.TIME, Interactions.RATING],
         )
 
-    def write(self, rows: Rows) -> None:
-        """Write rows of whole users in history order; users and items are ranks."""
+    def table(self, rows: Rows) -> pa.Table:
+        """Give rows of whole users in history order, users and items as ranks, as what is written."""
         rating = rows["rating"]
-        table = pa.Table.from_arrays(
+        return pa.Table.from_arrays(
             [
                 _dictionary(rows["user"], self._users),
                 _dictionary(rows["item"], self._items),
@@ -65,7 +65,10 @@ class LogWriter:
             ],
             schema=_SCHEMA,
         )
-        self._writer.write_table(table, row_group_size=max(len(rows), 1))
+
+    def write(self, table: pa.Table) -> None:
+        """Write a `table` as one row group."""
+        self._writer.write_table(table, row_group_size=max(len(table), 1))
 
     def __enter__(self) -> Self:
         return self
@@ -104,15 +107,16 @@ class LogGroup:
 def read_log(path: Path) -> Iterator[LogGroup]:
     """Read the log of an `interactions` artifact, a row group after another."""
     ids = [Interactions.USER, Interactions.ITEM]
-    file = pq.ParquetFile(path, read_dictionary=ids)
+    metadata = pq.read_metadata(path)
 
     def read(number: int) -> LogGroup:
-        table = file.read_row_group(number, columns=[*ids, Interactions.TIME])
+        # A file of its own: the library does not promise that one may be read by two threads.
+        with pq.ParquetFile(path, read_dictionary=ids, metadata=metadata) as file:
+            table = file.read_row_group(number, columns=[*ids, Interactions.TIME])
         user, item = (_codes(table.column(name)) for name in ids)
         return LogGroup(*user, *item, table.column(Interactions.TIME).to_numpy())
 
-    # One worker: the library does not promise that a file may be read from two threads at once.
-    return mapped_ahead(read, range(file.num_row_groups), workers=1)
+    return mapped_ahead(read, range(metadata.num_row_groups))
 
 
 def rows_of(path: Path) -> int:

@@ -12,6 +12,8 @@ from slmrec.artifacts import Artifact, open_artifact
 
 KIND = "sequences"
 PADDING = 0  # item index 0 is never an item
+SPLITS = ("train", "validation", "test")
+"""In the order of time."""
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -69,6 +71,13 @@ class Sequences:
 
         `first` and `after` limit it to the interactions of a range of users.
         """
+        return self.split_codes(first, after) == SPLITS.index(split)
+
+    def split_codes(self, first: int = 0, after: int | None = None) -> NDArray[np.int8]:
+        """Which split each interaction belongs to, as a position in `SPLITS`: int8 [interactions].
+
+        `first` and `after` limit it to the interactions of a range of users.
+        """
         after = self.users if after is None else after
         bounds = np.stack(
             [
@@ -79,8 +88,8 @@ class Sequences:
             ],
             axis=1,
         )
-        parts = [split == name for name in ("train", "validation", "test")]
-        return np.repeat(np.tile(parts, after - first), np.diff(bounds, axis=1).ravel())
+        codes = np.tile(np.arange(len(SPLITS), dtype=np.int8), after - first)
+        return np.repeat(codes, np.diff(bounds, axis=1).ravel())
 
     def targets(self, split: str) -> tuple[Int64, Int64]:
         """Users to evaluate and the position of the item to predict, at most one a user.

@@ -1,15 +1,17 @@
 """Where each user's past ends: splits as positions, never as copies."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slmrec.config import BuildSequences
-from slmrec.data.ordering import chunks_of_groups
+from slmrec.data.ordering import chunks, chunks_of_groups
 from slmrec.errors import DataError
 
 Int64 = NDArray[np.int64]
+_BINS = 4096
 
 
 def split_positions(
@@ -47,8 +49,7 @@ def time_cuts(timestamps: Int64, validation_share: float, test_share: float) -> 
     validation_at = int(np.floor(round((1 - validation_share - test_share) * count, 6)))
     test_at = int(np.floor(round((1 - test_share) * count, 6)))
     positions = [min(validation_at, count - 1), min(test_at, count - 1)]
-    chosen = np.partition(timestamps, positions)[positions]
-    validation_starts, test_starts = int(chosen[0]), int(chosen[1])
+    validation_starts, test_starts = values_at_ranks(timestamps, positions)
     if validation_starts == timestamps.min() or validation_starts == test_starts:
         raise DataError(
             f"timestamps: {count:,} interactions leave no room between the cuts at "
@@ -57,6 +58,32 @@ def time_cuts(timestamps: Int64, validation_share: float, test_share: float) -> 
             "validation_share and test_share"
         )
     return validation_starts, test_starts
+
+
+def values_at_ranks(values: Int64, ranks: Sequence[int]) -> list[int]:
+    """Give what would stand at the places `ranks` (from 0) if `values` [n] were sorted.
+
+    Counts the values in equal bins, and sorts only those of the bins that are asked for.
+    """
+    lowest, highest = int(values.min()), int(values.max())
+    width = (highest - lowest) // _BINS + 1
+    counts = np.zeros(_BINS, np.int64)
+    for chunk in chunks(len(values)):
+        counts += np.bincount((values[chunk] - lowest) // width, minlength=_BINS)
+    ends = np.cumsum(counts)
+    found = []
+    for rank in ranks:
+        bin_ = int(np.searchsorted(ends, rank, side="right"))
+        start = lowest + bin_ * width
+        inside = np.concatenate(
+            [
+                piece[(piece >= start) & (piece < start + width)]
+                for piece in (values[chunk] for chunk in chunks(len(values)))
+            ]
+        )
+        place = rank - int(ends[bin_] - counts[bin_])
+        found.append(int(np.partition(inside, place)[place]))
+    return found
 
 
 def positions_before(offsets: Int64, timestamps: Int64, cut: int) -> Int64:

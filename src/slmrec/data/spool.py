@@ -12,10 +12,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from slmrec.data.ahead import mapped_ahead
 from slmrec.data.ordering import stable_order, starts_of_runs
 
 PARTITION_ROWS = 1_000_000
-_DEAL_ROWS = 2_000_000
+_DEAL_ROWS = 1_000_000
 _OPEN_FILES = 256
 
 ROW = np.dtype(
@@ -72,18 +73,22 @@ class Spool:
 
     def _deal(self, user_rank: Int32, item_rank: Int32, partition_of_user: Int32) -> None:
         source = self.folder / "rows"
+
+        def ranked(first: int) -> tuple[Rows, Int32]:
+            rows = np.fromfile(source, ROW, _DEAL_ROWS, offset=first * ROW.itemsize)
+            rows["user"] = user_rank[rows["user"]]
+            rows["item"] = item_rank[rows["item"]]
+            partition = partition_of_user[rows["user"]]
+            if (np.diff(partition) < 0).any():
+                order = stable_order([partition])
+                rows, partition = rows[order], partition[order]
+            return rows, partition
+
         files: dict[int, BinaryIO] = {}
-        with source.open("rb") as stream:
-            while len(rows := np.fromfile(stream, ROW, _DEAL_ROWS)):
-                rows["user"] = user_rank[rows["user"]]
-                rows["item"] = item_rank[rows["item"]]
-                partition = partition_of_user[rows["user"]]
-                if (np.diff(partition) < 0).any():
-                    order = stable_order([partition])
-                    rows, partition = rows[order], partition[order]
-                starts = np.flatnonzero(starts_of_runs(partition))
-                for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-                    self._write(files, int(partition[start]), rows[start:end])
+        for rows, partition in mapped_ahead(ranked, range(0, self.rows, _DEAL_ROWS)):
+            starts = np.flatnonzero(starts_of_runs(partition))
+            for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+                self._write(files, int(partition[start]), rows[start:end])
         for file in files.values():
             file.close()
         source.unlink()

@@ -1,6 +1,7 @@
 """The verdict on a canonical log: suites on all rows, the quarantine, and a page that says why."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,12 @@ def validate(
             "another: their order is not time's (ingest_interactions.ties)"
         )
     tables = {name: log.file(f"{name}.parquet") for name in ("interactions", "items", "quarantine")}
-    progress.update(0, 3, "suites")
-    evaluated = evaluate(settings.suites, folder, tables)
-    progress.update(1, 3, "histories")
-    histories = check_histories(tables["interactions"], card, settings)
+    progress.update(0, 3, "suites and histories")
+    with ThreadPoolExecutor(1) as pool:
+        # Great Expectations takes seconds to import, in which one core would do nothing.
+        pending = pool.submit(check_histories, tables["interactions"], card, settings)
+        evaluated = evaluate(settings.suites, folder, tables)
+        histories = pending.result()
     progress.update(2, 3, "previous data")
     compared = check_previous(tables["interactions"], card, previous, settings)
     progress.update(3, 3)

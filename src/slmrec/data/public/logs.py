@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 _GROUPLENS = (
-    "GroupLens terms: research use, no redistribution without permission, cite Harper and Konstan, "
-    "The MovieLens Datasets, ACM TiiS 2015"
+    "research use, no redistribution without GroupLens' permission; cite Harper and Konstan, The "
+    "MovieLens Datasets, ACM TiiS 2015"
 )
 _AMAZON = (
-    "for research; cite Ni, Li and McAuley, Justifying recommendations using distantly-labeled "
+    "research use; cite Ni, Li and McAuley, Justifying recommendations using distantly-labeled "
     "reviews and fined-grained aspects, EMNLP 2019; the reviews belong to their authors"
 )
 _AMAZON_ROOT = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2"
@@ -31,8 +31,9 @@ class PublicLog:
     size: str
     """Users, items and interactions, as published."""
     megabytes: int
-    """Of the download, about."""
-    licence: str
+    """Of the download, about; a guide for the reader and for the limit."""
+    terms: str
+    """Of use, as its publisher states them."""
     files: tuple[RemoteFile, ...]
     members: tuple[str, ...] = ()
     """What is taken out of a zip archive; empty where the files are used as they are."""
@@ -45,10 +46,10 @@ class PublicLog:
 def _amazon(name: str, category: str, what: str, size: str, megabytes: int) -> PublicLog:
     return PublicLog(
         name=name,
-        what=f"Amazon reviews 2018, {what}, 5-core, with metadata",
+        what=f"Amazon 2018, {what}, 5-core",
         size=size,
         megabytes=megabytes,
-        licence=_AMAZON,
+        terms=_AMAZON,
         files=(
             RemoteFile(f"{_AMAZON_ROOT}/categoryFilesSmall/{category}_5.json.gz"),
             RemoteFile(f"{_AMAZON_ROOT}/metaFiles2/meta_{category}.json.gz"),
@@ -70,7 +71,7 @@ def _movielens(
         what="MovieLens ratings and titles",
         size=size,
         megabytes=megabytes,
-        licence=_GROUPLENS,
+        terms=_GROUPLENS,
         files=(RemoteFile(f"https://files.grouplens.org/datasets/movielens/{name}.zip", md5),),
         members=tuple(f"{name}/{member}" for member in members),
         interactions=members[0],
@@ -104,7 +105,7 @@ LOGS = {
             what="ratings that people tweeted from IMDb, newest state",
             size="71,707 / 38,018 / 921,398",
             megabytes=35,
-            licence="MIT licence; cite Dooms, De Pessemier and Martens, MovieTweetings, 2013",
+            terms="MIT licence; cite Dooms, De Pessemier and Martens, MovieTweetings, 2013",
             files=tuple(
                 RemoteFile(
                     "https://raw.githubusercontent.com/sidooms/MovieTweetings/master/latest/" + name

@@ -1,0 +1,1 @@
+"""Public interaction logs: which there are, and how they are fetched."""
