@@ -45,7 +45,7 @@ def test_rows_are_counted_when_expectations_fail_and_pass(suite, table):
     null, between, count, unique, length = evaluate(["s"], folder, {"t": table}).checks
     assert (null.success, null.rows, null.unexpected, null.column) == (False, 4, 1, "a")
     assert (between.success, between.unexpected, between.examples) == (False, 2, ("1", "300"))
-    assert between.expected == "max_value 200, min_value 2"
+    assert between.expected == "at least 2, at most 200"
     assert between.notes == "why"
     assert (count.success, count.observed, count.column) == (False, "4", "")
     assert unique.success

@@ -31,7 +31,7 @@ def log(tmp_path):
         with LogWriter(path, USERS, ITEMS) as writer:
             for group in groups:
                 rows = [(user, 0, second * 1_000_000, 1, 1.0) for user, second in group]
-                writer.write(np.array(rows, ROW))
+                writer.write(writer.table(np.array(rows, ROW)))
         return path
 
     return write

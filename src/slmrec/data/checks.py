@@ -61,10 +61,15 @@ def bound(
     unexpected: int = 0,
 ) -> Check:
     """Make a check of one figure between bounds; a bound that is None does not count."""
-    words = [] if least is None else [f"at least {least:.6g}"]
-    words += [] if most is None else [f"at most {most:.6g}"]
+    words = [] if least is None else [f"at least {shown_number(least)}"]
+    words += [] if most is None else [f"at most {shown_number(most)}"]
     success = (least is None or observed >= least) and (most is None or observed <= most)
     return Check(
         *(suite, expectation, "", " and ".join(words), success, rows, unexpected),
-        *(f"{observed:.6g}", examples, notes),
+        *(shown_number(observed), examples, notes),
     )
+
+
+def shown_number(number: float) -> str:
+    """Give a figure as people read it: whole ones in full, others with six digits."""
+    return f"{int(number):,}" if float(number).is_integer() else f"{number:.6g}"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmrec.data.checks import Check
+from slmrec.data.checks import Check, shown_number
 from slmrec.errors import ConfigError
 
 EXAMPLES = 5
@@ -150,14 +150,27 @@ def _check(suite: str, result: Mapping[str, Any]) -> Check:
         suite=suite,
         expectation=configuration["type"],
         column=column,
-        expected=", ".join(f"{key} {_shown(value)}" for key, value in sorted(arguments.items())),
+        expected=_expected(arguments),
         success=bool(result["success"]),
         rows=int(found.get("element_count") or 0),
         unexpected=int(found.get("unexpected_count") or 0),
         observed="" if observed is None else _shown(observed),
-        examples=tuple(_shown(value) for value in found.get("partial_unexpected_list") or ()),
+        examples=tuple(
+            dict.fromkeys(_shown(value) for value in found.get("partial_unexpected_list") or ())
+        ),
         notes=str((configuration.get("meta") or {}).get("notes", "")),
     )
+
+
+def _expected(arguments: dict[str, Any]) -> str:
+    """Say in words what an expectation's arguments ask for."""
+    rest = dict(arguments)
+    words = [
+        f"{word} {_shown(rest.pop(key))}"
+        for key, word in (("min_value", "at least"), ("max_value", "at most"))
+        if key in rest
+    ]
+    return ", ".join([*words, *(f"{key} {_shown(value)}" for key, value in sorted(rest.items()))])
 
 
 def _cause(information: Mapping[str, Any]) -> str:
@@ -170,9 +183,8 @@ def _cause(information: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = shown_number(value) if number else str(value)
     return text if len(text) <= EXAMPLE_LENGTH else text[:EXAMPLE_LENGTH] + "…"
 
 

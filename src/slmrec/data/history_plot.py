@@ -85,6 +85,9 @@ def _draw_popularity(axes: Axes, sequences: Sequences) -> None:
     axes.plot(shown + 1, falling[shown], color=_COLOURS["train"], linewidth=1.6)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(_thousands))
+        axis.set_minor_formatter(ticker.NullFormatter())
     axes.set_title("Interactions an item")
     axes.set_xlabel("item, most popular first")
 

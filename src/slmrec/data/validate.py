@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,20 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"count": "{:,}".format, "day": _day, "in_words": _in_words}
     page = environment.get_template("validation.html").render(verdict=verdict)
     (directory / PAGE).write_text(page, encoding="utf-8")
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _in_words(expectation: str) -> str:
+    # The library's names are sentences; ours are already written as such.
+    if not expectation.startswith("expect_"):
+        return expectation
+    return expectation.removeprefix("expect_").replace("_", " ")
 
 
 def failure_message(verdict: Verdict, page: Path) -> str:
