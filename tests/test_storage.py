@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import socket
 import subprocess
@@ -12,8 +13,11 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from slmrec.data.source import snapshot
+from slmrec.config import IngestInteractions
+from slmrec.data.ingest import ingest
+from slmrec.data.source import resolve, snapshot
 from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.progress import Silent
 from slmrec.storage import describe, fetch, is_remote
 
 CONTENT = "user,item,timestamp\nÉ,1,2\n".encode()
@@ -89,6 +93,40 @@ def test_the_source_digest_follows_the_generation_when_an_object_is_replaced(cli
         digests.append(snapshot("gs://logs/changing.csv", ""))
     assert digests[0] != digests[1]
     assert snapshot("gs://logs/changing.csv", "") == digests[1]
+
+
+def shards(client) -> str:
+    """Upload two halves of a log, one packed, and things that are no part of it; give their folder."""
+    bucket = client.bucket("logs")
+    lines = [f"u{number % 7},i{number % 5},{1_600_000_000 + number}" for number in range(40)]
+    halves = ["\n".join(["user,item,timestamp", *part]) for part in (lines[:20], lines[20:])]
+    uploads = {
+        "days/a.csv": halves[0].encode(),
+        "days/more/b.csv.gz": gzip.compress(halves[1].encode(), mtime=0),
+        "days/_SUCCESS": b"",
+        "days-old/c.csv": b"another log",
+    }
+    for name, content in uploads.items():
+        bucket.blob(name).upload_from_string(content, retry=None, timeout=5)
+    return "gs://logs/days/"
+
+
+def test_a_prefix_is_all_its_data_files(client, monkeypatch, tmp_path):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", client.api_endpoint)
+    folder = shards(client)
+    assert [file.name for file in resolve(folder)] == ["a.csv", "more/b.csv.gz"]
+    assert [file.name for file in resolve(f"{folder}*.csv")] == ["a.csv"]
+    assert len(resolve(f"{folder}**/*.csv*")) == 2
+    card = ingest(folder, "", IngestInteractions(), tmp_path, Silent())
+    assert (card["kept"], card["users"], card["items"], card["files"]) == (40, 7, 5, 2)
+
+
+def test_a_prefix_without_objects_is_told(client, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", client.api_endpoint)
+    with pytest.raises(SourceMissingError, match="gs://logs/nothing/"):
+        resolve("gs://logs/nothing/")
+    with pytest.raises(SourceMissingError, match="gs://absent/x/: could not be listed"):
+        resolve("gs://absent/x/")
 
 
 def test_a_local_path_passes_through_when_fetched(tmp_path):

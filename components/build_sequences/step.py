@@ -29,8 +29,8 @@ def run(
     source = log.json("card.json")
     if source["order_only"] and settings.split == "global_time":
         raise ConfigError(
-            "build_sequences.split is global_time, but the log has an order and no times "
-            f"({source['time_format']}); set build_sequences.split to leave_one_out"
+            "build_sequences.split is global_time, but the log has an order and no times; set "
+            "build_sequences.split to leave_one_out"
         )
     items = pl.read_parquet(log.file("items.parquet"))
     built = build(log.file("interactions.parquet"), items, settings, progress)
@@ -45,6 +45,7 @@ def run(
     card = {
         **built.card,
         "source_digest": log.properties["source_digest"],
+        "order_only": source["order_only"],
         "ties": source["ties"],
         "repeats": source["repeats"],
         "checks": [check.expectation for check in checks],

@@ -55,3 +55,34 @@ def test_the_step_stops_when_the_verdict_is_about_another_log(log, tmp_path, cap
         run(str(log.path), verdict, CONFIG, str(tmp_path / "sequences"))
     assert caught.value.code == 4
     assert "about another log" in capsys.readouterr().err
+
+
+@pytest.fixture
+def order_only(tmp_path):
+    """A log of histories without times, and a good verdict on it."""
+    source = tmp_path / "histories.txt"
+    lines = (
+        " ".join([f"u{user}", *(f"i{(user + k) % 9}" for k in range(6))]) for user in range(30)
+    )
+    source.write_text("\n".join(lines))
+    settings = IngestInteractions(format="sequences-txt")
+    ingest(str(source), "", snapshot(str(source), ""), settings.to_json(), str(tmp_path / "order"))
+    log = open_artifact(tmp_path / "order")
+    return str(log.path), verdict_on(log, tmp_path / "verdict on order")
+
+
+def test_a_split_by_time_is_refused_when_the_log_has_only_an_order(order_only, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(*order_only, CONFIG, str(tmp_path / "sequences"))
+    assert caught.value.code == 2
+    assert "set build_sequences.split to leave_one_out" in capsys.readouterr().err
+
+
+def test_the_last_items_are_held_out_when_the_log_has_only_an_order(order_only, tmp_path):
+    settings = BuildSequences(split="leave_one_out").to_json()
+    metadata = run(*order_only, settings, str(tmp_path / "sequences"))
+    sequences = load_sequences(tmp_path / "sequences")
+    assert metadata["test_targets"] == sequences.users == 30
+    first_history = sequences.item_table["item_id"].gather(sequences.items[:6] - 1).to_list()
+    assert first_history == ["i0", "i1", "i2", "i3", "i4", "i5"]
+    assert sequences.artifact.json("card.json")["order_only"] is True

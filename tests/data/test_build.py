@@ -26,7 +26,7 @@ ALL = BuildSequences(
 
 
 Row = tuple[str, str, int]
-LOG_FIGURES = LogFigures().card()
+LOG_FIGURES = {**LogFigures().card(), "order_only": False}
 SCRATCH: list[Path] = []
 
 
@@ -238,6 +238,14 @@ def test_the_figure_is_the_same_when_drawn_twice(tmp_path):
         plot_history(result.sequences, {**result.card, **LOG_FIGURES}, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert b"<dc:date>" not in (tmp_path / "one.svg").read_bytes()
+
+
+def test_the_figure_does_not_speak_of_time_when_there_is_only_an_order(tmp_path):
+    result = built(log_of(*LOG))
+    card = {**result.card, **LOG_FIGURES}
+    for name, order_only in (("time.svg", False), ("order.svg", True)):
+        plot_history(result.sequences, {**card, "order_only": order_only}, tmp_path / name)
+    assert (tmp_path / "time.svg").read_bytes() != (tmp_path / "order.svg").read_bytes()
 
 
 def test_the_core_of_movietweetings_is_the_known_one_when_built(tmp_path, real_data):

@@ -23,13 +23,13 @@ def plot_history(sequences: Sequences, card: Mapping[str, Any], path: Path) -> N
     """Write an SVG: interactions over time by split, popularity, lengths, repeats and ties.
 
     Repeats and ties are those of the log before deduplication, from `card` (keys `repeats`, `ties`
-    as in `LogFigures.card`). The same arguments give the same bytes. Memory does not grow with the
-    number of interactions.
+    as in `LogFigures.card`, and `order_only`: whether times are positions). The same arguments give
+    the same bytes. Memory does not grow with the number of interactions.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 6.2), layout="constrained")
         grid = figure.add_gridspec(2, 6)
-        _draw_time(figure.add_subplot(grid[0, :4]), sequences)
+        _draw_time(figure.add_subplot(grid[0, :4]), sequences, order_only=card["order_only"])
         _draw_popularity(figure.add_subplot(grid[0, 4:]), sequences)
         _draw_lengths(figure.add_subplot(grid[1, :2]), sequences)
         _draw_repeats(figure.add_subplot(grid[1, 2:4]), card["repeats"])
@@ -37,7 +37,7 @@ def plot_history(sequences: Sequences, card: Mapping[str, Any], path: Path) -> N
         save_svg(figure, path)
 
 
-def _draw_time(axes: Axes, sequences: Sequences) -> None:
+def _draw_time(axes: Axes, sequences: Sequences, *, order_only: bool) -> None:
     pieces = [
         (first, after, slice(sequences.offsets[first], sequences.offsets[after]))
         for first, after in chunks_of_groups(sequences.offsets)
@@ -45,7 +45,7 @@ def _draw_time(axes: Axes, sequences: Sequences) -> None:
     earliest = min(int(sequences.timestamps[piece].min()) for _, _, piece in pieces)
     latest = max(int(sequences.timestamps[piece].max()) for _, _, piece in pieces)
     edges = np.linspace(earliest, latest + 1, _BARS + 1)
-    days = edges / 86_400  # matplotlib counts days since 1970
+    places = edges if order_only else edges / 86_400  # matplotlib counts days since 1970
     found = np.zeros(_BARS * len(_COLOURS), np.int64)
     for first, after, piece in pieces:
         bar = (sequences.timestamps[piece] - earliest) * _BARS // (latest + 1 - earliest)
@@ -56,21 +56,24 @@ def _draw_time(axes: Axes, sequences: Sequences) -> None:
     below = np.zeros(_BARS)
     for split, colour in _COLOURS.items():
         axes.bar(
-            days[:-1],
+            places[:-1],
             counts[split],
-            np.diff(days) * 0.92,
+            np.diff(places) * 0.92,
             bottom=below,
             align="edge",
             color=colour,
             label=split,
         )
         below = below + counts[split]
-    locator = dates.AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    formatter = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_formatter(formatter)
+    if order_only:
+        axes.set_title("Interactions by their place in the history")
+    else:
+        axes.set_title("Interactions over time")
+        locator = dates.AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        formatter = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(formatter)
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
-    axes.set_title("Interactions over time")
     axes.legend(frameon=False, ncols=3, loc="upper left", handlelength=0.9)
     axes.set_ylim(0, max(below.max(), 1) * 1.18)
 
@@ -112,7 +115,12 @@ def _draw_lengths(axes: Axes, sequences: Sequences) -> None:
 
 def _draw_repeats(axes: Axes, repeats: Mapping[str, Any]) -> None:
     names = ["a minute", "an hour", "a day", "a week", "a month", "a year", "longer"]
-    axes.barh(names, [count for _, count in repeats["gaps"]], color=BLUE)
+    counts = [count for _, count in repeats["gaps"]]
+    axes.barh(names, counts, color=BLUE)
+    if not any(counts):
+        axes.set_xlim(0, 1)
+        axes.set_xticks([])
+        axes.text(0.5, len(names) / 2, "no item comes again", ha="center", color=INK)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
     axes.set_title(f"Repeats: {100 * repeats['share']:.1f} % of the log")

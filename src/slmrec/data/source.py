@@ -32,8 +32,8 @@ class SourceFile:
 def resolve(source: str) -> tuple[SourceFile, ...]:
     """Find the files of a source, in order of name.
 
-    A source is a file, a directory (every data file in it, hidden ones and those that begin with
-    `_` left out), a glob (`*`, `?`, `**`), or the same in Cloud Storage: `gs://BUCKET/OBJECT`,
+    A source is a file, a directory (every data file in it, hidden ones, checksums and those that
+    begin with `_` left out), a glob (`*`, `?`, `**`), or the same in Cloud Storage: `gs://BUCKET/OBJECT`,
     `gs://BUCKET/PREFIX/`, a `gs://` glob.
 
     Raises `SourceMissingError` when nothing is there or a file may not be read, and `ConfigError`
@@ -96,19 +96,27 @@ def _inside(directory: Path) -> list[tuple[str, Path]]:
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in names:
             path = Path(folder) / name
-            if not name.startswith((".", "_")) and not name.endswith(_BESIDE_DATA):
+            if _holds_data(name):
                 found.append((path.relative_to(directory).as_posix(), path))
     return found
+
+
+def _holds_data(name: str) -> bool:
+    """Tell data files from markers and checksums; `name` may be a path below the source."""
+    hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+    return not hidden and not name.endswith(_BESIDE_DATA)
 
 
 def _remote(source: str) -> tuple[SourceFile, ...]:
     if not source.endswith("/") and not _WILDCARDS & set(source):
         return (SourceFile(source.rpartition("/")[2], source),)
-    objects = [found.uri for found in list_objects(source)]
-    if not objects:
-        raise SourceMissingError(f"{source}: no object matches")
     fixed = len(re.split(r"[*?[]", source)[0].rpartition("/")[0]) + 1
-    return tuple(SourceFile(uri[fixed:], uri) for uri in objects)
+    files = [SourceFile(found.uri[fixed:], found.uri) for found in list_objects(source)]
+    if source.endswith("/"):
+        files = [file for file in files if _holds_data(file.name)]
+    if not files:
+        raise SourceMissingError(f"{source}: no data file there, or no object matches")
+    return tuple(files)
 
 
 def _identity(source: str) -> object:
