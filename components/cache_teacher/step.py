@@ -11,7 +11,7 @@ from slmrec.config import CacheTeacher
 from slmrec.data.sequences import load_sequences
 from slmrec.models.checkpoint import load_decoder
 from slmrec.progress import Progress
-from slmrec.teacher_cache import require_space, write_shard
+from slmrec.distillation.cache import require_space, write_shard
 
 
 @step("cache_teacher", outputs=("cache",), label="shard")

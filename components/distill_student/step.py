@@ -8,8 +8,8 @@ from slmrec.config import DistillStudent
 from slmrec.data.sequences import load_sequences
 from slmrec.models.checkpoint import load_decoder
 from slmrec.progress import Progress
-from slmrec.teacher_cache import TeacherCache
-from slmrec.training.distill import distill
+from slmrec.distillation.cache import TeacherCache
+from slmrec.distillation.distill import distill
 from slmrec.training.record import save_trained, training_metadata
 
 

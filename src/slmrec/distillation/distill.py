@@ -11,19 +11,15 @@ from torch.nn import functional as F
 
 from slmrec.config import DistillStudent, LossWeights
 from slmrec.data.sequences import Sequences
+from slmrec.distillation.cache import CachedTeacher, TeacherCache
+from slmrec.distillation.losses import cosine_loss, norm_loss, top_k_divergence
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask
 from slmrec.progress import Progress
-from slmrec.teacher_cache import CachedTeacher, TeacherCache
 from slmrec.training.batches import Batch, pack, packed_batches, training_windows
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
-from slmrec.training.losses import (
-    cosine_loss,
-    linear_cross_entropy,
-    norm_loss,
-    top_k_divergence,
-)
+from slmrec.training.losses import linear_cross_entropy
 
 
 class SupervisionHeads(nn.Module):

@@ -10,7 +10,7 @@ from slmrec.data.sequences import Sequences
 from slmrec.errors import ArtifactError, ConfigError, SlmrecError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.progress import Silent
-from slmrec.teacher_cache import TeacherCache, cache_bytes, parse_shard, require_space, write_shard
+from slmrec.distillation.cache import TeacherCache, cache_bytes, parse_shard, require_space, write_shard
 
 CONFIG = CacheTeacher(blocks=2, top_k=5, shards=2, batch_tokens=64)
 

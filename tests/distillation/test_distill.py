@@ -11,9 +11,9 @@ from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.encoder import packed_mask
 from slmrec.progress import Silent
-from slmrec.teacher_cache import CachedTeacher, TeacherCache, write_shard
+from slmrec.distillation.cache import CachedTeacher, TeacherCache, write_shard
 from slmrec.training.batches import Batch, pack, packed_batches, training_windows
-from slmrec.training.distill import SupervisionHeads, distill, distillation_losses
+from slmrec.distillation.distill import SupervisionHeads, distill, distillation_losses
 from slmrec.training.pretrain import train_teacher
 
 QUICK = Training(
