@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 """The repository, or `/app` in an image: where `validation/` lies."""
 EVENTS_VARIABLE = "SLMREC_EVENTS"
 """Set by the local run: the file to which steps append events for the progress display."""
+TEACHER_CACHE_VARIABLE = "SLMREC_TEACHER_CACHE"
+"""Set by the local run: the folder where `cache_teacher` keeps finished shards for later runs."""
 
 
 def step(

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from components import images
-from components.runtime import EVENTS_VARIABLE, output_digest
+from components.runtime import EVENTS_VARIABLE, TEACHER_CACHE_VARIABLE, output_digest
 from pipeline.events import EventReader
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 from slmrec.errors import ArtifactError, SlmrecError
@@ -46,6 +46,11 @@ class Home:
     def task_cache(self) -> Path:
         """KFP's record of which task gave which artifacts."""
         return self.path / "cache" / "tasks"
+
+    @property
+    def teacher_cache(self) -> Path:
+        """Finished shards of the teacher cache, by what decides their content."""
+        return self.path / "teacher-cache"
 
     def run(self, run_id: str) -> Path:
         """What belongs to one run: log, events, the file as executed, the summary."""
@@ -142,7 +147,7 @@ def run_pipeline(
         on_event(event)
 
     reader = EventReader(folder / "events.jsonl", keep)
-    with _environment(folder, reader.path), _children_end_with_us(), reader:
+    with _environment(home, folder, reader.path), _children_end_with_us(), reader:
         try:
             _execute(executed, home, run_id, parameters, keep, folder / "kfp.log")
         except RuntimeError as error:
@@ -219,11 +224,12 @@ def verified(
 
 
 @contextlib.contextmanager
-def _environment(folder: Path, events: Path) -> Iterator[None]:
+def _environment(home: Home, folder: Path, events: Path) -> Iterator[None]:
     temporary = folder / "tmp"  # each KFP task leaves a folder behind
     temporary.mkdir()
     changes = {
         EVENTS_VARIABLE: str(events.resolve()),
+        TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
         "TMPDIR": str(temporary.resolve()),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]

@@ -1,17 +1,18 @@
 """Load sequences and teacher, write one shard of the cache."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-from components.runtime import step
+from components.runtime import TEACHER_CACHE_VARIABLE, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import CacheTeacher
 from slmrec.data.sequences import load_sequences
+from slmrec.distillation.shard_store import ShardStore
+from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.write_cache import write_shard
 from slmrec.models.checkpoint import load_decoder
 from slmrec.progress import Progress
-from slmrec.distillation.cache import require_space, write_shard
 
 
 @step("cache_teacher", outputs=("cache",), label="shard")
@@ -22,25 +23,26 @@ def run(
     settings = CacheTeacher.from_json(config)
     data = load_sequences(sequences)
     stored = open_artifact(teacher, "teacher")
-    decoder = load_decoder(stored)
-    Path(cache).parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(os.path.dirname(os.path.abspath(cache))).free
-    require_space(data, decoder, shard, settings, free)
     assert data.artifact is not None
-    saved = write_shard(
+    folder = os.environ.get(TEACHER_CACHE_VARIABLE)
+    written = write_shard(
         cache,
-        decoder,
+        DecoderTeacher(load_decoder(stored)),
         data,
         shard,
         settings,
         {"sequences": data.artifact, "teacher": stored},
         progress,
+        ShardStore(Path(folder)) if folder else None,
     )
+    saved = written.artifact
     positions = saved.properties["positions"]
     size = sum(path.stat().st_size for path in saved.path.iterdir())
+    known = " · known from an earlier run" if written.reused else ""
     return {
         "digest": saved.digest,
-        "headline": f"{positions:,} positions · {size / 2**20:.1f} MiB",
+        "headline": f"{positions:,} positions · {size / 2**20:.1f} MiB{known}",
         "positions": positions,
         "bytes": size,
+        "reused": written.reused,
     }

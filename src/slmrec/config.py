@@ -258,6 +258,12 @@ class CacheTeacher(Section):
     """Equal groups of layers; the hidden state is kept at the end of each."""
     top_k: Positive = 32
     """Catalogue scores kept a position."""
+    states: Literal["bfloat16", "int8"] = "bfloat16"
+    """Type of the hidden states kept; `int8` has a scale for each position and block, and half the
+    size."""
+    attention: bool = False
+    """Keep where each position looked in the last layer of every block: 2 · blocks · max_length bytes
+    a position."""
     shards: Positive = 2
     """Parts, by user, that are computed in parallel tasks."""
     batch_tokens: Positive = 4096

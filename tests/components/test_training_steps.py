@@ -60,6 +60,8 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Branch:
             np.save(staging / f"{name}.npy", array)
         ids = {"item_index": range(1, 13), "item_id": [f"i{n}" for n in range(1, 13)]}
         pl.DataFrame(ids).write_parquet(staging / "items.parquet")
+        users = {"user_id": [f"u{n}" for n in range(60)]}
+        pl.DataFrame(users).write_parquet(staging / "users.parquet")
     said["sasrec"] = pretrain_items(at("sequences"), SASREC.to_json(), at("sasrec"))
     said["teacher"] = train_teacher(at("sequences"), at("sasrec"), TEACHER.to_json(), at("teacher"))
     for number in range(2):
@@ -139,25 +141,6 @@ def test_user_is_told_when_the_teacher_is_not_better_than_sasrec(
         branch.path("sequences"), branch.path("sasrec"), config.to_json(), str(tmp_path / "t")
     )
     assert "is not above SASRec's" in capsys.readouterr().err
-
-
-def test_cache_step_refuses_when_the_disk_cannot_hold_it(
-    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from collections import namedtuple
-
-    full = namedtuple("usage", "total used free")(100, 90, 10)
-    monkeypatch.setattr("components.cache_teacher.step.shutil.disk_usage", lambda path: full)
-    with pytest.raises(SystemExit) as stopped:
-        cache_teacher(
-            branch.path("sequences"),
-            branch.path("teacher"),
-            "0/2",
-            CacheTeacher(blocks=1).to_json(),
-            str(tmp_path / "cache"),
-        )
-    assert stopped.value.code == 4
-    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(("share", "channels"), [(1.0, 32), (0.5, 16)])

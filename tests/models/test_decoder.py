@@ -20,8 +20,8 @@ def random_decoder(**changes: object) -> Decoder:
     return model
 
 
-def test_states_equal_hugging_face_llama_when_weights_are_equal() -> None:
-    ours = random_decoder()
+def hugging_face(ours: Decoder) -> LlamaModel:
+    """The same weights in `transformers`; `eager` is its only attention that shows its weights."""
     config = LlamaConfig(
         vocab_size=21,
         hidden_size=16,
@@ -32,10 +32,17 @@ def test_states_equal_hugging_face_llama_when_weights_are_equal() -> None:
         rms_norm_eps=1e-6,
         rope_theta=10_000.0,
         pad_token_id=0,
+        attn_implementation="eager",
     )
     theirs = LlamaModel(config).eval()
     renamed = {name.replace("items.", "embed_tokens."): t for name, t in ours.state_dict().items()}
     theirs.load_state_dict(renamed)
+    return theirs
+
+
+def test_states_equal_hugging_face_llama_when_weights_are_equal() -> None:
+    ours = random_decoder()
+    theirs = hugging_face(ours)
     items = torch.tensor([[3, 7, 1, 20, 5], [9, 9, 2, 4, 11]])
     positions = torch.arange(5).expand(2, 5)
     with torch.inference_mode():
@@ -43,6 +50,62 @@ def test_states_equal_hugging_face_llama_when_weights_are_equal() -> None:
         expected = theirs(items, output_hidden_states=True)
     torch.testing.assert_close(found[-1], expected.last_hidden_state, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[0], expected.hidden_states[1], atol=1e-5, rtol=1e-5)
+
+
+def test_attention_equals_hugging_face_llama_when_weights_are_equal() -> None:
+    ours = random_decoder()
+    items = torch.tensor([[3, 7, 1, 20, 5], [9, 9, 2, 4, 11]])
+    positions = torch.arange(5).expand(2, 5)
+    with torch.inference_mode():
+        expected = hugging_face(ours)(items, output_attentions=True).attentions
+        each_layer = ours.read(items, positions, blocks=2, attention=True).attention
+        last_layer = ours.read(items, positions, blocks=1, attention=True).attention
+    assert (len(each_layer), len(last_layer)) == (2, 1)
+    for found, heads in zip([*each_layer, *last_layer], [*expected, expected[1]], strict=True):
+        torch.testing.assert_close(found, heads.mean(dim=1), atol=1e-5, rtol=1e-5)
+
+
+def packed() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Items, positions and segments of a row with histories of 3 and 4 items and one padding."""
+    return (
+        torch.tensor([[3, 7, 1, 20, 5, 6, 9, 0]]),
+        torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]]),
+        torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0]]),
+    )
+
+
+def test_attention_sums_to_one_and_is_zero_for_other_histories_the_future_and_padding() -> None:
+    items, positions, segments = packed()
+    with torch.inference_mode():
+        hidden = random_decoder().read(items, positions, packed_mask(segments), attention=True)
+    rows = hidden.attention[0][0]
+    torch.testing.assert_close(rows.sum(dim=1), torch.ones(8))
+    seen = {(row, column) for row, column in rows.nonzero().tolist()}
+    first = {(row, column) for row in range(3) for column in range(row + 1)}
+    second = {(row, column) for row in range(3, 7) for column in range(3, row + 1)}
+    assert seen == first | second | {(7, 7)}
+
+
+def test_states_are_the_same_bits_when_attention_is_asked_for() -> None:
+    model = random_decoder()
+    items, positions, segments = packed()
+    with torch.inference_mode():
+        plain = model.read(items, positions, packed_mask(segments), blocks=2)
+        asked = model.read(items, positions, packed_mask(segments), blocks=2, attention=True)
+    assert plain.attention == []
+    assert all(torch.equal(a, b) for a, b in zip(plain.states, asked.states, strict=True))
+
+
+def test_attention_carries_gradients_to_queries_keys_and_what_is_below() -> None:
+    model = random_decoder()
+    items, positions, segments = packed()
+    hidden = model.read(items, positions, packed_mask(segments), attention=True)
+    hidden.attention[0].square().sum().backward()
+    last = model.layers[1].self_attn
+    for weight in (last.q_proj.weight, last.k_proj.weight, model.layers[0].self_attn.v_proj.weight):
+        assert weight.grad is not None
+        assert weight.grad.abs().max() > 0
+    assert last.v_proj.weight.grad is None  # values do not decide where one looks
 
 
 def test_state_does_not_change_when_future_items_change() -> None:

@@ -142,6 +142,11 @@ def test_step_runs_again_when_its_cached_bytes_changed(first: dict, run) -> None
     again = run("--force").summary
     assert "train_teacher" in executed(again)
     assert "pretrain_items" not in executed(again)
+    # The new teacher has the old one's bytes, so what it says is known.
+    said = {step["name"]: step["headline"] for step in again["steps"]}
+    for shard in ("cache_teacher[0/2]", "cache_teacher[1/2]"):
+        assert shard in executed(again)
+        assert said[shard].endswith("known from an earlier run")
     assert again["models"][3]["metrics"] == first["models"][3]["metrics"]
 
 

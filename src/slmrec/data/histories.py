@@ -17,10 +17,10 @@ _GAPS = (0, 60, 3_600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 _TIE_SIZES = (1, 2, 3, 4, 8, 16, 32, 64)
 
 
-def item_digests(items: pl.Series) -> NDArray[np.uint64]:
-    """Give 64 bits for each item id that depend on nothing but its text."""
+def id_digests(ids: pl.Series) -> NDArray[np.uint64]:
+    """Give 64 bits for each user or item id that depend on nothing but its text."""
     digests = b"".join(
-        hashlib.blake2b(item.encode(), digest_size=8).digest() for item in items.to_list()
+        hashlib.blake2b(text.encode(), digest_size=8).digest() for text in ids.to_list()
     )
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
@@ -62,7 +62,7 @@ class TieOrder:
 
     def _of_items(self, rows: Rows) -> NDArray[np.uint64]:
         if self._digests is None:  # most logs of events never need them
-            self._digests = item_digests(self._items)
+            self._digests = id_digests(self._items)
         return self._digests[rows["item"]]
 
 

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from slmrec.config import DistillStudent, LossWeights
 from slmrec.data.sequences import Sequences
-from slmrec.distillation.cache import CachedTeacher, TeacherCache
+from slmrec.distillation.cache_format import CachedTeacher
 from slmrec.distillation.losses import cosine_loss, norm_loss, top_k_divergence
+from slmrec.distillation.read_cache import TeacherCache
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask

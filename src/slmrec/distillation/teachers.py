@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
-from slmrec.models.encoder import packed_mask
+from slmrec.models.encoder import packed_mask, window_rows
 from slmrec.training.batches import Batch
 
 
@@ -19,11 +19,20 @@ class Reading:
     states: Tensor
     """float32 [positions, blocks, width]: hidden states at block ends, the last one normed."""
     scores: Tensor
-    """float32 [positions, items + 1]: logits of the catalogue; column 0 (padding) is -inf."""
+    """float32 [positions, items + 1]: logits of the catalogue, or any scores whose softmax is what the
+    teacher believes; column 0 (padding) is -inf."""
+    attention: Tensor | None = None
+    """float32 [positions, blocks, max_length]: where the position looked in the last layer of each
+    block, the mean over heads. Place j is the window's j-th item; places after the position's own
+    are zero and a row sums to 1. None when it was not asked for."""
 
 
 class Teacher(Protocol):
-    """Anything that a cache can be made of."""
+    """Anything that a cache can be made of.
+
+    What it says may depend on the windows that a batch holds and on nothing else of the sequences:
+    a cached shard is used again wherever the same windows come back.
+    """
 
     @property
     def layers(self) -> int:
@@ -40,8 +49,12 @@ class Teacher(Protocol):
         """Items that a window may hold."""
         ...
 
-    def read(self, batch: Batch, blocks: int) -> Reading:
-        """Say what it knows; no gradients. Raises `ConfigError` when the blocks do not divide."""
+    def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
+        """Say what it knows; no gradients.
+
+        Raises `ConfigError` when the blocks do not divide the layers, or when attention is asked of
+        a teacher that has none to show.
+        """
         ...
 
 
@@ -55,7 +68,7 @@ class DecoderTeacher:
         self.max_length = decoder.max_length
 
     @torch.inference_mode()
-    def read(self, batch: Batch, blocks: int) -> Reading:
+    def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
         """Run the decoder over the batch."""
         if self.layers % blocks:
             raise ConfigError(
@@ -63,9 +76,12 @@ class DecoderTeacher:
                 f"{self.layers} layers"
             )
         mask = packed_mask(batch.segments)
-        outputs = self.decoder(batch.items, batch.positions, mask, blocks)
+        hidden = self.decoder.read(batch.items, batch.positions, mask, blocks, attention=attention)
         real = batch.targets > 0
-        states = torch.stack([output[real] for output in outputs], dim=1).float()
+        states = torch.stack([output[real] for output in hidden.states], dim=1).float()
         scores = states[:, -1] @ self.decoder.items.weight.T
         scores[:, 0] = -torch.inf
-        return Reading(states, scores)
+        rows = None
+        if attention:
+            rows = window_rows(hidden.attention, batch.positions, real, self.max_length)
+        return Reading(states, scores, rows)

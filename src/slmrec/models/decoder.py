@@ -7,6 +7,7 @@ may make different in every layer.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from pydantic import model_validator
@@ -43,6 +44,17 @@ class DecoderShape(Section):
         return self
 
 
+@dataclass(frozen=True)
+class HiddenStates:
+    """What a forward pass leaves behind at the end of each block of layers."""
+
+    states: list[Tensor]
+    """Each [batch, length, width]; the last one normed."""
+    attention: list[Tensor]
+    """Each float32 [batch, length, length]: where a position (row) looked in the block's last layer,
+    the mean over its heads. Empty when it was not asked for."""
+
+
 class Attention(nn.Module):
     """Causal multi-head attention with rotary positions."""
 
@@ -58,18 +70,34 @@ class Attention(nn.Module):
         self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
     ) -> Tensor:
         """Mix positions: [batch, length, width] → the same shape."""
-        batch, length, width = hidden.shape
-
-        def split(x: Tensor) -> Tensor:  # → [batch, heads, length, head width]
-            return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
-
-        query = _rotate(split(self.q_proj(hidden)), rotation)
-        key = _rotate(split(self.k_proj(hidden)), rotation)
+        query, key = self._query_and_key(hidden, rotation)
         mixed = F.scaled_dot_product_attention(
-            query, key, split(self.v_proj(hidden)), attn_mask=mask, is_causal=mask is None
+            query, key, self._split(self.v_proj(hidden)), attn_mask=mask, is_causal=mask is None
         )
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(hidden.shape))
         return out
+
+    def rows(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """Where each position looks, the mean over heads: float32 [batch, length, length].
+
+        A row sums to 1 and is zero where the mask is false. `forward` never holds these weights, so
+        what it gives is the same bits whether they are asked for or not.
+        """
+        query, key = self._query_and_key(hidden, rotation)
+        logits = (query @ key.transpose(2, 3)).float() / math.sqrt(query.shape[-1])
+        if mask is None:
+            mask = torch.ones(logits.shape[2:], dtype=torch.bool, device=logits.device).tril()
+        return logits.masked_fill(~mask, -torch.inf).softmax(dim=-1).mean(dim=1)
+
+    def _query_and_key(
+        self, hidden: Tensor, rotation: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        query = _rotate(self._split(self.q_proj(hidden)), rotation)
+        return query, _rotate(self._split(self.k_proj(hidden)), rotation)
+
+    def _split(self, x: Tensor) -> Tensor:  # → [batch, heads, length, head width]
+        batch, length, width = x.shape
+        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -110,6 +138,12 @@ class DecoderLayer(nn.Module):
         hidden = hidden + self.dropout(attended)
         return hidden + self.dropout(self.mlp(self.post_attention_layernorm(hidden)))
 
+    def attention_rows(
+        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """`Attention.rows` of what enters the layer."""
+        return self.self_attn.rows(self.input_layernorm(hidden), rotation, mask)
+
 
 class Decoder(SequenceEncoder):
     """Item embeddings, decoder layers, final norm; scores are dot products with the embeddings."""
@@ -144,17 +178,36 @@ class Decoder(SequenceEncoder):
         where a query (row) may look, none for plain causal. Returns `blocks` tensors
         [batch, length, width], the last one normed: it is what items are scored with.
         """
+        return self.read(items, positions, mask, blocks).states
+
+    def read(
+        self,
+        items: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        blocks: int = 1,
+        *,
+        attention: bool = False,
+    ) -> HiddenStates:
+        """What `forward` gives and, where asked for, the attention of each block's last layer.
+
+        Both carry gradients. Raises `ConfigError` when the blocks do not divide the layers.
+        """
         if len(self.layers) % blocks:
             raise ConfigError(f"{blocks} blocks do not divide {len(self.layers)} layers")
         every = len(self.layers) // blocks
         hidden = self.embedding_dropout(self.items(items))
         rotation = _rotary(positions, self.shape)
-        states = []
+        states: list[Tensor] = []
+        rows: list[Tensor] = []
         for number, layer in enumerate(self.layers, start=1):
+            ends_block = number % every == 0
+            if attention and ends_block:
+                rows.append(layer.attention_rows(hidden, rotation, mask))  # type: ignore[operator]
             hidden = layer(hidden, rotation, mask)
-            if number % every == 0 and number < len(self.layers):
+            if ends_block and number < len(self.layers):
                 states.append(hidden)
-        return [*states, self.norm(hidden)]
+        return HiddenStates([*states, self.norm(hidden)], rows)
 
     def first_layers(self, layers: int, dropout: float, embedding_dropout: float) -> "Decoder":
         """A decoder of this one's embeddings, first `layers` layers and final norm, copied."""

@@ -62,6 +62,25 @@ def packed_mask(segments: Tensor) -> Tensor:
     return (same & causal)[:, None]
 
 
+def window_rows(
+    attention: Sequence[Tensor], positions: Tensor, real: Tensor, max_length: int
+) -> Tensor:
+    """Attention of packed rows as each history sees it: [real positions, blocks, max_length].
+
+    `attention` holds for each block a tensor [batch, length, length]; `positions` int64 and `real`
+    bool [batch, length] say which place of its history a token is and whether it is one. Place j of
+    the result is the history's j-th item; places after the token's own are zero. Differentiable.
+    """
+    column = real.nonzero()[:, 1]
+    place = positions[real]
+    places = torch.arange(max_length, device=positions.device)
+    source = (column - place)[:, None] + places  # may run into the next history or past the end
+    source = source.clamp(max=positions.shape[1] - 1)
+    seen = places <= place[:, None]
+    rows = [torch.where(seen, block[real].gather(1, source), 0.0) for block in attention]
+    return torch.stack(rows, dim=1)
+
+
 def right_padded(histories: Sequence[NDArray[np.int32]], max_length: int) -> tuple[Tensor, Tensor]:
     """The newest `max_length` items of each history as (items [batch, longest], last [batch])."""
     lengths = [min(len(history), max_length) for history in histories]
