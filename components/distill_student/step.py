@@ -6,10 +6,10 @@ from components.runtime import step
 from slmrec.artifacts import open_artifact
 from slmrec.config import DistillStudent
 from slmrec.data.sequences import load_sequences
-from slmrec.models.checkpoint import load_decoder
-from slmrec.progress import Progress
 from slmrec.distillation.cache import TeacherCache
 from slmrec.distillation.distill import distill
+from slmrec.models.checkpoint import load_decoder
+from slmrec.progress import Progress
 from slmrec.training.record import save_trained, training_metadata
 
 
