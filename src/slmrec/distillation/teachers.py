@@ -9,6 +9,7 @@ from torch import Tensor
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask
+from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.training.batches import Batch
 
 
@@ -46,11 +47,11 @@ class Teacher(Protocol):
 
 
 class DecoderTeacher:
-    """One decoder, in evaluation mode."""
+    """One decoder, from scratch or of a pretrained language model, in evaluation mode."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder | PretrainedDecoder) -> None:
         self.decoder = decoder.eval()
-        self.layers = len(decoder.layers)
+        self.layers = decoder.shape.layers
         self.width = decoder.shape.width
         self.max_length = decoder.max_length
 
