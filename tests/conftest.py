@@ -51,6 +51,14 @@ def cycles() -> Sequences:
     return leave_two_out([[(user + step) % 12 + 1 for step in range(9)] for user in range(60)])
 
 
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a Llama of three layers, 32 wide, with a tokenizer of 27 words."""
+    from tests.language_models import save_llama
+
+    return save_llama(tmp_path_factory.mktemp("language-model") / "tiny-llama")
+
+
 @dataclass
 class Loopback:
     """A file server on this machine whose faults a test chooses."""

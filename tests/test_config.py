@@ -60,6 +60,24 @@ def test_section_survives_the_way_through_json() -> None:
         ),
         ("cache_teacher: {blocks: 3}", r"blocks is 3 and does not divide train_teacher\.layers, 8"),
         ("train_teacher: {width: 30, heads: 4}", "heads is 4 and width is 30"),
+        ("train_teacher: {kind: pretrained}", "the section 'pretrained' is missing"),
+        (
+            "train_teacher: {kind: pretrained, pretrained: {checkpoint: m, lora_rang: 4}}",
+            r"train_teacher\.pretrained\.lora_rang: unknown key; did you mean 'lora_rank'",
+        ),
+        ("train_teacher: {pretrained: {checkpoint: ''}}", r"pretrained\.checkpoint: found ''"),
+        (
+            "train_teacher: {kind: pretrained, pretrained: {checkpoint: m, layers: 1}}",
+            r"layers is 1 and train_teacher\.pretrained\.layers is 1",
+        ),
+        (
+            "train_teacher: {kind: pretrained, pretrained: {checkpoint: m, layers: 3}}\n"
+            "cache_teacher: {blocks: 2}\ndistill_student: {layers: 2}",
+            r"blocks is 2 and does not divide train_teacher\.pretrained\.layers, 3",
+        ),
+        ("train_teacher: {item_embeddings: text}", "expected a text_encoder with 'text'"),
+        ("train_teacher: {text_encoder: m}", "expected a text_encoder with 'text'"),
+        ("train_teacher: {item_embeddings: random, freeze_items: true}", "freeze_items is true"),
         ("variants: []", "at least one compressed student"),
         ("variants: [{name: a}, {name: a}]", "not all different"),
         ("build_sequences: {test_share: 0.5, validation_share: 0.45}", "training data remain"),
@@ -86,6 +104,18 @@ def test_bad_setting_is_named_with_what_is_allowed(tmp_path: Path, text: str, me
 def test_bad_override_is_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(ConfigError, match=r"--set|train_teacher"):
         load_config(write(tmp_path, "train_teacher: {layers: 4}"), [override])
+
+
+def test_layers_that_count_are_those_of_the_checkpoint_when_the_teacher_is_pretrained(
+    tmp_path: Path,
+) -> None:
+    text = "distill_student: {layers: 4}\ntrain_teacher: {layers: 1, heads: 3, kind: pretrained}"
+    override = ["train_teacher.pretrained.checkpoint=owner/model"]
+    config = load_config(write(tmp_path, text), override).train_teacher
+    assert config.depth() == ("train_teacher.pretrained.layers", 8)
+    assert config.pretrained is not None
+    assert config.pretrained.lora_modules == ("gate_proj", "up_proj", "down_proj")
+    assert TrainTeacher.from_json(config.to_json()) == config
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The deep Llama-architecture decoder that the student learns from."""
+"""The deep model that the student learns from, from scratch or of a pretrained language model."""

@@ -10,7 +10,7 @@ from components import images
 def train_teacher(
     sequences: Input[Dataset], items_model: Input[Model], config: str, teacher: Output[Model]
 ) -> None:
-    """Train the deep decoder that the student will learn from."""
+    """Train the deep model that the student will learn from."""
     from components.train_teacher.step import run
 
     teacher.metadata.update(run(sequences.path, items_model.path, config, teacher.path))

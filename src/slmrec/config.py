@@ -6,7 +6,7 @@ A step receives its own section as one canonical JSON text (`to_json`) and parse
 
 import difflib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -231,24 +231,93 @@ class PretrainItems(Section):
         return self
 
 
-class TrainTeacher(Section):
-    """A Llama-architecture decoder over item embeddings, from scratch."""
+class PretrainedCheckpoint(Section):
+    """A pretrained causal language model, and how its first layers are adapted to items.
 
+    The defaults are the SLMRec paper's (arXiv 2405.17890, LLaMA-2-7B).
+    """
+
+    checkpoint: Annotated[str, Field(min_length=1)]
+    """A Hugging Face checkpoint with safetensors weights: a folder, `gs://BUCKET/FOLDER/`, or a hub id
+    (`OWNER/NAME` or `OWNER/NAME@REVISION`)."""
+    layers: Positive = 8
+    """The first so many layers are used; the others are not even loaded."""
+    prompt: str = (
+        "A person's history follows, the oldest item first. Predict the item that comes next."
+    )
+    """Stands in front of every history, in the checkpoint's own words; empty for none."""
+    lora_rank: Positive = 16
+    """Rank of the adapters (LoRA), the only trained part of the layers."""
+    lora_alpha: Positive = 16
+    """What an adapter adds is scaled by `lora_alpha / lora_rank`."""
+    lora_dropout: Dropout = 0.05
+    """On what enters an adapter."""
+    lora_modules: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Linear maps in each layer that are given an adapter."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the frozen weights; `bfloat16` takes half the memory."""
+
+
+class TrainTeacher(Section):
+    """A deep decoder over item embeddings, from scratch or of a pretrained language model."""
+
+    kind: Literal["scratch", "pretrained"] = "scratch"
+    """`scratch`: a Llama-architecture decoder of the size below. `pretrained`: the layers that the
+    section `pretrained` names, in which `layers`, `heads`, `feed_forward` and `training.dropout` do
+    nothing."""
+    pretrained: PretrainedCheckpoint | None = None
+    """Read when `kind` is `pretrained`."""
     width: Positive = 64
+    """Of the item embeddings; from scratch, of the layers too."""
     layers: Positive = 8
     heads: Positive = 2
     feed_forward: Positive = 256
     """Inner width of the gated feed-forward network."""
     max_length: Length = 50
     """Interactions a window holds; longer histories are cut into consecutive windows."""
-    item_embeddings: Literal["pretrained", "random"] = "pretrained"
-    """`pretrained` starts from `pretrain_items`, through a projection when the widths differ."""
+    item_embeddings: Literal["pretrained", "random", "text"] = "pretrained"
+    """`pretrained` starts from `pretrain_items`, through a projection when the widths differ; `text`
+    from what `text_encoder` makes of titles and categories."""
+    text_encoder: str = ""
+    """For `text`: a Hugging Face encoder or causal language model, named like a checkpoint."""
+    freeze_items: bool = False
+    """Keep the item embeddings as they start."""
     training: Training = Training(learning_rate=1e-3)
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        _check_heads(self.width, self.heads)
+    def _kind_has_what_it_needs(self) -> Self:
+        if self.kind == "pretrained" and self.pretrained is None:
+            raise ValueError(
+                "kind is 'pretrained' and the section 'pretrained' is missing; name at least "
+                "pretrained.checkpoint"
+            )
+        if self.kind == "scratch":
+            _check_heads(self.width, self.heads)
         return self
+
+    @model_validator(mode="after")
+    def _items_have_a_source(self) -> Self:
+        if (self.item_embeddings == "text") != bool(self.text_encoder):
+            raise ValueError(
+                f"item_embeddings is '{self.item_embeddings}' and text_encoder is "
+                f"'{self.text_encoder}'; expected a text_encoder with 'text' and only with it"
+            )
+        if self.freeze_items and self.item_embeddings == "random":
+            raise ValueError(
+                "freeze_items is true and item_embeddings is 'random'; expected 'pretrained' or "
+                "'text', since random ones that stay as they are say nothing"
+            )
+        return self
+
+    def depth(self) -> tuple[str, int]:
+        """Layers of the network whose states the cache keeps, and the setting that says so."""
+        if self.kind == "pretrained" and self.pretrained is not None:
+            return "train_teacher.pretrained.layers", self.pretrained.layers
+        return "train_teacher.layers", self.layers
 
 
 class CacheTeacher(Section):
@@ -350,17 +419,17 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _student_fits_teacher(self) -> Self:
-        teacher, student = self.train_teacher.layers, self.distill_student.layers
-        blocks = self.cache_teacher.blocks
+        setting, teacher = self.train_teacher.depth()
+        student, blocks = self.distill_student.layers, self.cache_teacher.blocks
         if student >= teacher:
             raise ValueError(
-                f"distill_student.layers is {student} and train_teacher.layers is {teacher}; "
+                f"distill_student.layers is {student} and {setting} is {teacher}; "
                 "the student must have fewer layers than its teacher"
             )
-        for name, layers in (("train_teacher", teacher), ("distill_student", student)):
+        for name, layers in ((setting, teacher), ("distill_student.layers", student)):
             if layers % blocks:
                 raise ValueError(
-                    f"cache_teacher.blocks is {blocks} and does not divide {name}.layers, {layers}"
+                    f"cache_teacher.blocks is {blocks} and does not divide {name}, {layers}"
                 )
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
@@ -400,9 +469,12 @@ def _allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
             continue
         if isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(name)
-            current = field.annotation if field else None
-        if name == "variants":
-            current = Variant
+            current = _section(field.annotation) if field else None
     if isinstance(current, type) and issubclass(current, BaseModel):
         return list(current.model_fields)
     return []
+
+
+def _section(annotation: Any) -> Any:
+    """The section itself where it is optional or in a list."""
+    return next((part for part in get_args(annotation) if part is not type(None)), annotation)

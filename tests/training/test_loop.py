@@ -10,7 +10,7 @@ from slmrec.data.sequences import Sequences
 from slmrec.errors import SlmrecError
 from slmrec.progress import Silent
 from slmrec.training.loop import choose_precision, processor_has_bfloat16, validate
-from slmrec.training.pretrain import fit_width, train_sasrec, train_teacher
+from slmrec.training.pretrain import train_sasrec, train_teacher
 
 QUICK = Training(
     epochs=12,
@@ -121,17 +121,22 @@ def test_last_weights_are_kept_when_nobody_can_validate(cycles: Sequences) -> No
     assert told == ["no user to validate on: training to the last epoch and keeping its weights"]
 
 
-def test_wider_table_keeps_every_dot_product() -> None:
-    table = torch.randn(7, 4)
-    wide = fit_width(table, 9, seed=0)
-    assert wide.shape == (7, 9)
-    torch.testing.assert_close(wide @ wide.T, table @ table.T, atol=1e-5, rtol=1e-5)
-
-
-def test_narrower_table_keeps_dot_products_when_it_has_no_more_directions_than_that() -> None:
-    table = torch.randn(7, 2) @ torch.randn(2, 6)
-    narrow = fit_width(table, 2, seed=0)
-    torch.testing.assert_close(narrow @ narrow.T, table @ table.T, atol=1e-4, rtol=1e-4)
+def test_frozen_weights_stay_as_they_are_while_the_rest_learns(cycles: Sequences) -> None:
+    config = TrainTeacher(
+        width=16,
+        layers=1,
+        heads=2,
+        feed_forward=16,
+        max_length=8,
+        freeze_items=True,
+        training=QUICK,
+    )
+    table = torch.randn(13, 16, generator=torch.Generator().manual_seed(0))
+    model, training, _ = train_teacher(cycles, table, config, Silent())
+    assert torch.equal(model.items.weight, table)
+    assert training.best_ndcg > 0.95
+    users, targets = cycles.targets("validation")
+    assert validate(model, cycles, users, targets) == pytest.approx(training.best_ndcg)
 
 
 def test_precision_is_read_from_the_processor_and_not_timed(tmp_path: Path) -> None:

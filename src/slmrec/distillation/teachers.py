@@ -9,6 +9,7 @@ from torch import Tensor
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask, window_rows
+from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.training.batches import Batch
 
 
@@ -59,11 +60,11 @@ class Teacher(Protocol):
 
 
 class DecoderTeacher:
-    """One decoder, in evaluation mode."""
+    """One decoder, from scratch or of a pretrained language model, in evaluation mode."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder | PretrainedDecoder) -> None:
         self.decoder = decoder.eval()
-        self.layers = len(decoder.layers)
+        self.layers = decoder.shape.layers
         self.width = decoder.shape.width
         self.max_length = decoder.max_length
 
@@ -75,13 +76,28 @@ class DecoderTeacher:
                 f"cache_teacher.blocks is {blocks} and does not divide the teacher's "
                 f"{self.layers} layers"
             )
-        mask = packed_mask(batch.segments)
-        hidden = self.decoder.read(batch.items, batch.positions, mask, blocks, attention=attention)
         real = batch.targets > 0
-        states = torch.stack([output[real] for output in hidden.states], dim=1).float()
+        outputs, looked = self._outputs(batch, blocks, attention=attention)
+        states = torch.stack([output[real] for output in outputs], dim=1).float()
         scores = states[:, -1] @ self.decoder.items.weight.T
         scores[:, 0] = -torch.inf
         rows = None
-        if attention:
-            rows = window_rows(hidden.attention, batch.positions, real, self.max_length)
+        if looked:
+            rows = window_rows(looked, batch.positions, real, self.max_length)
         return Reading(states, scores, rows)
+
+    def _outputs(
+        self, batch: Batch, blocks: int, *, attention: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        mask = packed_mask(batch.segments)
+        if isinstance(self.decoder, Decoder):
+            hidden = self.decoder.read(
+                batch.items, batch.positions, mask, blocks, attention=attention
+            )
+            return hidden.states, hidden.attention
+        if attention:
+            raise ConfigError(
+                "cache_teacher.attention is true, and a pretrained teacher does not show where it "
+                "looks; set it to false, or train_teacher.kind to scratch"
+            )
+        return self.decoder(batch.items, batch.positions, mask, blocks), []

@@ -1,6 +1,8 @@
 """Weights on disk: safetensors beside the shape they fit."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,14 +11,29 @@ from slmrec.artifacts import Artifact, write_json
 from slmrec.errors import ArtifactError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.encoder import SequenceEncoder
+from slmrec.models.pretrained import PretrainedDecoder, PretrainedShape, build_decoder
 from slmrec.models.sasrec import SASRec, SASRecShape
 
 WEIGHTS = "weights.safetensors"
 SHAPE = "shape.json"
 
+Storable = SASRec | Decoder | PretrainedDecoder
 
-def write_model(directory: Path, model: SASRec | Decoder) -> None:
-    """Write weights and shape into an artifact's staging directory."""
+_BUILDERS: Mapping[str, Callable[[Any], Storable]] = {
+    "SASRec": lambda described: SASRec(SASRecShape.model_validate(described)),
+    "Decoder": lambda described: Decoder(DecoderShape.model_validate(described)),
+    "PretrainedDecoder": lambda described: build_decoder(PretrainedShape.model_validate(described)),
+}
+
+
+def write_model(directory: Path, model: Storable) -> None:
+    """Write weights and shape into an artifact's staging directory.
+
+    A `PretrainedDecoder` is stored whole, so nobody needs the checkpoint it came from; its adapters
+    are merged before.
+    """
+    if isinstance(model, PretrainedDecoder):
+        model.merge_adapters()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, directory / WEIGHTS)
     write_json(directory / SHAPE, {"model": type(model).__name__, **model.shape.model_dump()})
@@ -29,17 +46,14 @@ def load_model(artifact: Artifact) -> SequenceEncoder:
     """
     described = artifact.json(SHAPE)
     name = described.pop("model")
-    model: SequenceEncoder
-    if name == "SASRec":
-        model = SASRec(SASRecShape.model_validate(described))
-    elif name == "Decoder":
-        model = Decoder(DecoderShape.model_validate(described))
-    else:
+    if name not in _BUILDERS:
         raise ArtifactError(
-            f"{artifact.file(SHAPE)}: unknown model '{name}', expected SASRec or Decoder"
+            f"{artifact.file(SHAPE)}: unknown model '{name}', expected one of {', '.join(_BUILDERS)}"
         )
+    model = _BUILDERS[name](described)
     try:
-        model.load_state_dict(load_file(artifact.file(WEIGHTS)))
+        # Assigned, not copied: billions of weights need not exist twice.
+        model.load_state_dict(load_file(artifact.file(WEIGHTS)), assign=True)
     except RuntimeError as error:
         raise ArtifactError(
             f"{artifact.file(WEIGHTS)}: the weights do not fit {SHAPE}: {error}"

@@ -25,6 +25,11 @@ class SequenceEncoder(nn.Module, ABC):
     ) -> list[Tensor]:
         """Hidden states at block ends, each [batch, length, width]; items are scored with the last."""
 
+    @property
+    def layer_width(self) -> int:
+        """Width inside the layers, which decides what precision is worth for them."""
+        return self.items.embedding_dim
+
     def last_states(self, items: Tensor, last: Tensor) -> Tensor:
         """States after the newest item: [batch, width].
 

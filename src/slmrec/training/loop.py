@@ -108,7 +108,7 @@ def _train(
         )
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
-    precision = choose_precision(config, model.items.embedding_dim)
+    precision = choose_precision(config, model.layer_width)
     low_precision = precision.layers == torch.bfloat16
     users, targets = validation_sample(sequences, rng)
     if not len(users):
@@ -168,7 +168,7 @@ def _train(
             progress.say(f"stopped after epoch {epoch}: no better NDCG@10 in {stale} validations")
             break
         packing = pack(windows.length, model.max_length, rng)
-    model.load_state_dict(best.weights)
+    model.load_state_dict(best.weights, strict=False)
     model.eval()
     seconds = time.monotonic() - started
     progress.update(steps, steps, f"NDCG@10 {best.shown()} on validation")
@@ -197,7 +197,13 @@ class Best:
 
 
 def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    # What is frozen stays as it is, and may be billions of weights.
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    return {
+        name: tensor.detach().clone()
+        for name, tensor in model.state_dict().items()
+        if name not in frozen
+    }
 
 
 def _parameter_groups(modules: list[nn.Module], config: Training) -> list[dict[str, Any]]:

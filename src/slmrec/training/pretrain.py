@@ -5,13 +5,14 @@ from torch import Tensor
 
 from slmrec.config import PretrainItems, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
-from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.encoder import SequenceEncoder, packed_mask
+from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.models.sasrec import SASRec, SASRecShape
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
 from slmrec.training.losses import linear_cross_entropy
+from slmrec.training.teachers import TeacherNetwork, build_teacher
 
 
 def train_sasrec(
@@ -32,38 +33,18 @@ def train_sasrec(
 
 def train_teacher(
     sequences: Sequences, item_table: Tensor | None, config: TrainTeacher, progress: Progress
-) -> tuple[Decoder, TrainingResult, TrainingSpeed]:
-    """Train the deep decoder, its embeddings started from `item_table` [items + 1, any width]."""
-    torch.manual_seed(config.training.seed)
-    shape = DecoderShape(
-        items=sequences.item_count,
-        width=config.width,
-        heads=config.heads,
-        feed_forward=(config.feed_forward,) * config.layers,
-        max_length=config.max_length,
-    )
-    model = Decoder(shape, config.training.dropout, config.training.embedding_dropout)
-    if item_table is not None:
-        with torch.no_grad():
-            model.items.weight.copy_(fit_width(item_table, config.width, config.training.seed))
-    return model, *_train_next_item(model, sequences, config.training, progress)
+) -> tuple[TeacherNetwork, TrainingResult, TrainingSpeed]:
+    """Train the teacher that the settings describe.
 
-
-def fit_width(table: Tensor, width: int, seed: int) -> Tensor:
-    """An embedding table in another width: [rows, any] → [rows, width].
-
-    Wider: a random orthonormal basis, which keeps every dot product. Narrower: the principal
-    components, which keep as much of them as a narrower table can.
+    `item_table` [items + 1, any width] starts its embeddings unless they come from item text.
     """
-    own = table.shape[1]
-    if own == width:
-        return table
-    if own < width:
-        generator = torch.Generator().manual_seed(seed)
-        basis, _ = torch.linalg.qr(torch.randn(width, own, generator=generator))
-        return table @ basis.T
-    _, _, components = torch.linalg.svd(table, full_matrices=False)
-    return table @ components[:width].T
+    torch.manual_seed(config.training.seed)
+    model = build_teacher(sequences, item_table, config, progress)
+    model.items.weight.requires_grad_(not config.freeze_items)
+    trained = _train_next_item(model, sequences, config.training, progress)
+    if isinstance(model, PretrainedDecoder):
+        model.merge_adapters()
+    return model, *trained
 
 
 def next_item_loss(

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
-from slmrec.models.checkpoint import write_model
-from slmrec.models.decoder import Decoder
-from slmrec.models.sasrec import SASRec
+from slmrec.models.checkpoint import Storable, write_model
 from slmrec.training.curves import draw_curves
 from slmrec.training.loop import TrainingResult, TrainingSpeed
 
@@ -15,7 +13,7 @@ from slmrec.training.loop import TrainingResult, TrainingSpeed
 def save_trained(
     directory: Path | str,
     kind: str,
-    model: SASRec | Decoder,
+    model: Storable,
     training: TrainingResult,
     *,
     config: str,

@@ -1,0 +1,89 @@
+"""The networks that a teacher may be, each as it stands before its training."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from slmrec.config import TrainTeacher
+from slmrec.data.sequences import Sequences
+from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.models.hugging_face import load_checkpoint
+from slmrec.models.item_tables import fit_width
+from slmrec.models.item_text import item_texts, text_item_table
+from slmrec.models.pretrained import PretrainedDecoder, open_decoder
+from slmrec.progress import Progress
+from slmrec.training.loop import choose_precision
+
+TeacherNetwork = Decoder | PretrainedDecoder
+Build = Callable[[int, Tensor | None, TrainTeacher, Progress], TeacherNetwork]
+"""(items, table [items + 1, width] to start the embeddings from, settings, progress) → network."""
+
+
+def build_teacher(
+    sequences: Sequences, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+) -> TeacherNetwork:
+    """The network that the settings describe, its embeddings started as they say.
+
+    `item_table` [items + 1, any width] is what they start from unless it is made from item text.
+    """
+    if config.item_embeddings == "text":
+        item_table = _table_from_text(sequences, config, progress)
+    elif item_table is not None:
+        item_table = fit_width(item_table, config.width, config.training.seed)
+    return BUILDERS[config.kind](sequences.item_count, item_table, config, progress)
+
+
+def _from_scratch(
+    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+) -> Decoder:
+    shape = DecoderShape(
+        items=items,
+        width=config.width,
+        heads=config.heads,
+        feed_forward=(config.feed_forward,) * config.layers,
+        max_length=config.max_length,
+    )
+    model = Decoder(shape, config.training.dropout, config.training.embedding_dropout)
+    if item_table is not None:
+        with torch.no_grad():
+            model.items.weight.copy_(item_table)
+    return model
+
+
+def _from_checkpoint(
+    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+) -> PretrainedDecoder:
+    settings = config.pretrained
+    assert settings is not None  # checked with the settings
+    with TemporaryDirectory() as scratch:
+        model = open_decoder(
+            load_checkpoint(settings.checkpoint, Path(scratch)),
+            settings,
+            items=items,
+            width=config.width,
+            max_length=config.max_length,
+            embedding_dropout=config.training.embedding_dropout,
+            item_table=item_table,
+        )
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    progress.say(
+        f"the first {settings.layers} layers of {settings.checkpoint}, a prompt of "
+        f"{len(model.prompt)} tokens: {trained:,} of {model.parameters_total():,} parameters are "
+        "trained"
+    )
+    return model
+
+
+BUILDERS: Mapping[str, Build] = {"scratch": _from_scratch, "pretrained": _from_checkpoint}
+
+
+def _table_from_text(sequences: Sequences, config: TrainTeacher, progress: Progress) -> Tensor:
+    texts = item_texts(sequences.item_table)
+    with TemporaryDirectory() as scratch:
+        encoder = load_checkpoint(config.text_encoder, Path(scratch))
+        width = getattr(encoder.config(), "hidden_size", config.width)
+        dtype = choose_precision(config.training, width).layers
+        return text_item_table(texts, encoder, config.width, config.training.seed, dtype, progress)
