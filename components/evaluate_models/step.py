@@ -21,8 +21,9 @@ from slmrec.evaluation.evaluate import (
 )
 from slmrec.evaluation.results import save_evaluation, save_timings
 from slmrec.evaluation.speed import measure_speed, request_histories
-from slmrec.models.baselines import Popularity, Transitions
 from slmrec.models.loading import load_scorer
+from slmrec.models.popularity import Popularity
+from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
 
 

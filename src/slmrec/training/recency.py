@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.evaluation.metrics import ndcg
 from slmrec.evaluation.ranking import rank_users
-from slmrec.models.baselines import Transitions
+from slmrec.models.transitions import Transitions
 
 HALF_LIVES_DAYS = (1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 90.0, 365.0)
 MOST_HALVINGS = 30.0
