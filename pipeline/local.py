@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from components import images
-from components.runtime import EVENTS_VARIABLE, output_digest
+from components.runtime import CHECKPOINTS_VARIABLE, EVENTS_VARIABLE, output_digest
 from pipeline.events import EventReader
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 from slmrec.errors import ArtifactError, SlmrecError
@@ -46,6 +46,11 @@ class Home:
     def task_cache(self) -> Path:
         """KFP's record of which task gave which artifacts."""
         return self.path / "cache" / "tasks"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where trainings that were stopped go on from, a folder a code digest."""
+        return self.path / "checkpoints"
 
     def run(self, run_id: str) -> Path:
         """What belongs to one run: log, events, the file as executed, the summary."""
@@ -142,7 +147,10 @@ def run_pipeline(
         on_event(event)
 
     reader = EventReader(folder / "events.jsonl", keep)
-    with _environment(folder, reader.path), _children_end_with_us(), reader:
+    checkpoints = home.checkpoints / digest[:16]
+    for outdated in set(home.checkpoints.glob("*")) - {checkpoints}:
+        shutil.rmtree(outdated, ignore_errors=True)  # other code trains otherwise
+    with _environment(folder, reader.path, checkpoints), _children_end_with_us(), reader:
         try:
             _execute(executed, home, run_id, parameters, keep, folder / "kfp.log")
         except RuntimeError as error:
@@ -219,11 +227,12 @@ def verified(
 
 
 @contextlib.contextmanager
-def _environment(folder: Path, events: Path) -> Iterator[None]:
+def _environment(folder: Path, events: Path, checkpoints: Path) -> Iterator[None]:
     temporary = folder / "tmp"  # each KFP task leaves a folder behind
     temporary.mkdir()
     changes = {
         EVENTS_VARIABLE: str(events.resolve()),
+        CHECKPOINTS_VARIABLE: str(checkpoints.resolve()),
         "TMPDIR": str(temporary.resolve()),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]

@@ -9,9 +9,9 @@ from components.runtime import step
 from slmrec.artifacts import open_artifact
 from slmrec.config import CacheTeacher
 from slmrec.data.sequences import load_sequences
+from slmrec.distillation.cache import require_space, write_shard
 from slmrec.models.checkpoint import load_decoder
 from slmrec.progress import Progress
-from slmrec.distillation.cache import require_space, write_shard
 
 
 @step("cache_teacher", outputs=("cache",), label="shard")

@@ -1,5 +1,6 @@
 """The losses of distillation, each a mean over positions (SLMRec, arXiv 2405.17890, section 4)."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
