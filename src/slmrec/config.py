@@ -180,9 +180,9 @@ class Training(Section):
 
     loss: Literal["softmax", "sampled_softmax", "gbce"] = "softmax"
     """Cross-entropy of the next item. `softmax`: over the whole catalogue, its cost grows with it.
-    Over a sample of it: `sampled_softmax`, with logQ correction (Bengio and Senécal, 2008; Yi et al.,
-    RecSys 2019), or `gbce`, generalised binary cross-entropy (gSASRec: Petrov and Macdonald, RecSys
-    2023)."""
+    Over a sample of it, which takes more epochs: `sampled_softmax`, with logQ correction (Bengio and
+    Senécal, 2008; Yi et al., RecSys 2019), or `gbce`, generalised binary cross-entropy (gSASRec: Petrov
+    and Macdonald, RecSys 2023)."""
     negatives: Positive = 1024
     """Items drawn for each batch by the two sampled losses."""
     gbce_calibration: Share = 0.75

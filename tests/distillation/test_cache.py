@@ -7,10 +7,16 @@ import torch
 from slmrec.artifacts import Artifact
 from slmrec.config import CacheTeacher
 from slmrec.data.sequences import Sequences
+from slmrec.distillation.cache import (
+    TeacherCache,
+    cache_bytes,
+    parse_shard,
+    require_space,
+    write_shard,
+)
 from slmrec.errors import ArtifactError, ConfigError, SlmrecError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.progress import Silent
-from slmrec.distillation.cache import TeacherCache, cache_bytes, parse_shard, require_space, write_shard
 
 CONFIG = CacheTeacher(blocks=2, top_k=5, shards=2, batch_tokens=64)
 

@@ -7,13 +7,13 @@ from torch.nn import functional as F
 
 from slmrec.config import CacheTeacher, DistillStudent, LossWeights, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
+from slmrec.distillation.cache import CachedTeacher, TeacherCache, write_shard
+from slmrec.distillation.distill import SupervisionHeads, distill, distillation_losses
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.encoder import packed_mask
 from slmrec.progress import Silent
-from slmrec.distillation.cache import CachedTeacher, TeacherCache, write_shard
 from slmrec.training.batches import Batch, pack, packed_batches, training_windows
-from slmrec.distillation.distill import SupervisionHeads, distill, distillation_losses
 from slmrec.training.pretrain import train_teacher
 
 QUICK = Training(

@@ -127,8 +127,9 @@ class Checkpoints:
         _set_torch_generators(_part(tensors, f"generator.{self._world.rank}"), self._world.device)
         best = Best(state["best_ndcg"], state["best_epoch"], _part(tensors, "best"))
         self._progress.say(f"going on after epoch {epoch} from {found.path}")
-        counters = {name: state[name] for name in ("step", "tokens", "seconds", "stale", "history")}
-        return Standing(epoch=epoch, best=best, **counters)
+        counters = {name: state[name] for name in ("step", "tokens", "seconds", "stale")}
+        history = [dict(entry) for entry in state["history"]]
+        return Standing(epoch=epoch, **counters, history=history, best=best)
 
     def save(
         self,
@@ -163,7 +164,7 @@ class Checkpoints:
             "tokens": standing.tokens,
             "seconds": standing.seconds,
             "stale": standing.stale,
-            "history": standing.history,
+            "history": [list(entry.items()) for entry in standing.history],  # in their order
             "best_ndcg": standing.best.ndcg,
             "best_epoch": standing.best.epoch,
             "generator": rng.bit_generator.state,
