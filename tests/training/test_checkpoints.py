@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from slmrec.training import checkpoints as checkpoint_module
 from slmrec.training.checkpoints import TENSORS
@@ -143,11 +144,12 @@ def test_first_epoch_is_kept_and_later_ones_only_after_a_while(
     assert written == ["epoch-000001", "epoch-000003"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), SafetensorError("No space left")])
 def test_training_goes_on_when_the_disk_takes_no_checkpoint(
-    often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(checkpoint_module, "save_file", full)
     watched = Watched()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -107,7 +108,8 @@ class Checkpoints:
     ) -> Standing:
         """Put module, optimizer and generators where the newest checkpoint left them.
 
-        Returns a fresh standing, and changes nothing, when there is none that can be used.
+        Returns a fresh standing, and changes nothing, when there is none that can be used, or not the
+        same one for every process.
         """
         found = self._newest()
         epoch = 0 if found is None else int(found.properties["epoch"])
@@ -179,7 +181,7 @@ class Checkpoints:
             for other in self._all():
                 if other != place:
                     shutil.rmtree(other)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             self._progress.say(f"{place}: no checkpoint, the training goes on without it ({error})")
 
     def remove(self) -> None:
