@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/training_step.py
 
-Shows where bfloat16 pays (`slmrec.training.loop.BFLOAT16_WIDTH`) and why the local run shortens
+Shows where bfloat16 pays (`slmrec.training.precision.BFLOAT16_WIDTH`) and why the local run shortens
 OpenMP's spinning (`pipeline.local`). Run it with nothing else on the machine; quote ratios.
 """
 

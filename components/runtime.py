@@ -7,13 +7,14 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from slmrec.artifacts import digest_file, open_artifact
-from slmrec.errors import SlmrecError
+from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
+from slmrec.errors import ConfigError, SlmrecError
 from slmrec.progress import EventFile, LogLines, Progress
+from slmrec.training.launch import train_together
 
 P = ParamSpec("P")
 Metadata = dict[str, Any]
@@ -23,17 +24,22 @@ EVENTS_VARIABLE = "SLMREC_EVENTS"
 """Set by the local run: the file to which steps append events for the progress display."""
 TEACHER_CACHE_VARIABLE = "SLMREC_TEACHER_CACHE"
 """Set by the local run: the folder where `cache_teacher` keeps finished shards for later runs."""
+CHECKPOINTS_VARIABLE = "SLMREC_CHECKPOINTS"
+"""Set by the local run: the folder in which a training that is stopped finds itself again."""
+PROCESSES_VARIABLE = "SLMREC_PROCESSES"
+"""How many processes a training step trains with, one a GPU; one when it is not set."""
 
 
 def step(
-    name: str, *, outputs: tuple[str, ...] = (), label: str = ""
+    name: str, *, outputs: tuple[str, ...] = (), label: str = "", trains: bool = False
 ) -> Callable[[Callable[Concatenate[Progress, P], Metadata]], Callable[P, Metadata]]:
     """Turn a function of (progress, paths and texts) → metadata into a step.
 
     `outputs` names the arguments that are paths to write to, as the component's ports are called;
-    `label` the argument that tells parallel instances apart. The step's metadata gains its name,
-    `seconds`, `peak_rss_mb` and the digest of every output. An error that slmrec raises on purpose
-    is reported as one line and ends the process with its exit code; any other keeps its traceback.
+    `label` the argument that tells parallel instances apart; a step that `trains` runs in as many
+    processes as `SLMREC_PROCESSES` says. The step's metadata gains its name, `seconds`,
+    `peak_rss_mb` and the digest of every output. An error that slmrec raises on purpose is reported
+    as one line and ends the process with its exit code; any other keeps its traceback.
     """
 
     def decorate(
@@ -50,7 +56,19 @@ def step(
             _event(progress, "started", {})
             started = time.monotonic()
             try:
-                metadata = function(progress, *args, **kwargs)
+                processes = _processes() if trains else 1
+                if processes == 1:
+                    metadata = function(progress, *args, **kwargs)
+                else:
+                    metadata = train_together(
+                        processes,
+                        f"{function.__module__}:{function.__name__}",
+                        arguments,
+                        outputs,
+                        instance=instance,
+                        events=os.environ.get(EVENTS_VARIABLE),
+                        import_from=ROOT,
+                    )
             except (SlmrecError, OSError) as error:
                 code = getattr(error, "exit_code", SlmrecError.exit_code)
                 message = str(error)
@@ -67,7 +85,7 @@ def step(
                 "step": instance,
                 "digests": {port: output_digest(Path(path)) for port, path in paths.items()},
                 "seconds": round(time.monotonic() - started, 3),
-                "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+                "peak_rss_mb": round(_peak_kib() / 1024, 1),
             }
             _event(progress, "finished", {"metadata": metadata, "outputs": paths})
             return metadata
@@ -83,6 +101,36 @@ def output_digest(path: Path) -> str:
     Raises `ArtifactError` when it is neither.
     """
     return digest_file(path) if path.is_file() else open_artifact(path).digest
+
+
+def checkpoint_directory(
+    step_name: str, config: str, inputs: Mapping[str, Artifact]
+) -> Path | None:
+    """Where a training step keeps its checkpoints: its own for each step, settings and inputs.
+
+    None when nobody set a folder for them.
+    """
+    folder = os.environ.get(CHECKPOINTS_VARIABLE)
+    if not folder:
+        return None
+    digests = {name: artifact.digest for name, artifact in inputs.items()}
+    key = digest_text(canonical_json({"config": config, "inputs": digests}))
+    return Path(folder) / f"{step_name}-{key[:16]}"
+
+
+def _processes() -> int:
+    value = os.environ.get(PROCESSES_VARIABLE, "1")
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(
+            f"{PROCESSES_VARIABLE} is '{value}', expected how many processes train together, 1 or more"
+        )
+    return int(value)
+
+
+def _peak_kib() -> int:
+    """Peak memory of this process or of the largest that it started, KiB."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in whose)
 
 
 def _short(value: str) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,12 @@ from typing import Any
 import psutil
 
 from components import images
-from components.runtime import EVENTS_VARIABLE, TEACHER_CACHE_VARIABLE, output_digest
+from components.runtime import (
+    CHECKPOINTS_VARIABLE,
+    EVENTS_VARIABLE,
+    TEACHER_CACHE_VARIABLE,
+    output_digest,
+)
 from pipeline.events import EventReader
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 from slmrec.errors import ArtifactError, SlmrecError
@@ -51,6 +56,11 @@ class Home:
     def teacher_cache(self) -> Path:
         """Finished shards of the teacher cache, by what decides their content."""
         return self.path / "teacher-cache"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where trainings that were stopped go on from, a folder a code digest."""
+        return self.path / "checkpoints"
 
     def run(self, run_id: str) -> Path:
         """What belongs to one run: log, events, the file as executed, the summary."""
@@ -147,7 +157,14 @@ def run_pipeline(
         on_event(event)
 
     reader = EventReader(folder / "events.jsonl", keep)
-    with _environment(home, folder, reader.path), _children_end_with_us(), reader:
+    checkpoints = home.checkpoints / digest[:16]
+    for outdated in set(home.checkpoints.glob("*")) - {checkpoints}:
+        shutil.rmtree(outdated, ignore_errors=True)  # other code trains otherwise
+    kept = {
+        CHECKPOINTS_VARIABLE: str(checkpoints.resolve()),
+        TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
+    }
+    with _environment(folder, reader.path, kept), _children_end_with_us(), reader:
         try:
             _execute(executed, home, run_id, parameters, keep, folder / "kfp.log")
         except RuntimeError as error:
@@ -224,12 +241,12 @@ def verified(
 
 
 @contextlib.contextmanager
-def _environment(home: Home, folder: Path, events: Path) -> Iterator[None]:
+def _environment(folder: Path, events: Path, kept: Mapping[str, str]) -> Iterator[None]:
     temporary = folder / "tmp"  # each KFP task leaves a folder behind
     temporary.mkdir()
     changes = {
         EVENTS_VARIABLE: str(events.resolve()),
-        TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
+        **kept,
         "TMPDIR": str(temporary.resolve()),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]

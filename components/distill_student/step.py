@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.runtime import step
+from components.runtime import checkpoint_directory, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import DistillStudent
 from slmrec.data.sequences import load_sequences
@@ -13,7 +13,7 @@ from slmrec.progress import Progress
 from slmrec.training.record import save_trained, training_metadata
 
 
-@step("distill_student", outputs=("student",))
+@step("distill_student", outputs=("student",), trains=True)
 def run(
     progress: Progress,
     sequences: str,
@@ -27,16 +27,18 @@ def run(
     data = load_sequences(sequences)
     stored = open_artifact(teacher, "teacher")
     cache = TeacherCache(caches, data, stored)
-    distilled = distill(load_decoder(stored), data, cache, settings, progress)
-    shards = {f"cache-{number}": shard for number, shard in enumerate(cache.artifacts)}
     assert data.artifact is not None
+    shards = {f"cache-{number}": shard for number, shard in enumerate(cache.artifacts)}
+    inputs = {"sequences": data.artifact, "teacher": stored, **shards}
+    checkpoints = checkpoint_directory("distill_student", config, inputs)
+    distilled = distill(load_decoder(stored), data, cache, settings, progress, checkpoints)
     saved = save_trained(
         student,
         "student",
         distilled.student,
         distilled.training,
         config=config,
-        inputs={"sequences": data.artifact, "teacher": stored, **shards},
+        inputs=inputs,
         report=distilled.distance,
     )
     metadata = training_metadata(saved, distilled.training, distilled.speed)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.runtime import step
+from components.runtime import checkpoint_directory, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import TrainTeacher
 from slmrec.data.sequences import load_sequences
@@ -12,7 +12,7 @@ from slmrec.training import pretrain
 from slmrec.training.record import save_trained, training_metadata
 
 
-@step("train_teacher", outputs=("teacher",))
+@step("train_teacher", outputs=("teacher",), trains=True)
 def run(
     progress: Progress, sequences: str, items_model: str, config: str, teacher: str
 ) -> dict[str, Any]:
@@ -21,20 +21,15 @@ def run(
     data = load_sequences(sequences)
     pretrained = open_artifact(items_model, "sasrec")
     table = item_table(pretrained) if settings.item_embeddings == "pretrained" else None
-    model, training, speed = pretrain.train_teacher(data, table, settings, progress)
+    assert data.artifact is not None
+    inputs = {"sequences": data.artifact, "items_model": pretrained}
+    checkpoints = checkpoint_directory("train_teacher", config, inputs)
+    model, training, speed = pretrain.train_teacher(data, table, settings, progress, checkpoints)
     alone = pretrained.json("training.json")["best_ndcg"]
     if training.best_ndcg <= alone:
         progress.say(
             f"the teacher's validation NDCG@10 {training.best_ndcg:.4f} is not above SASRec's "
             f"{alone:.4f}: a student has little to learn from it; tune train_teacher"
         )
-    assert data.artifact is not None
-    saved = save_trained(
-        teacher,
-        "teacher",
-        model,
-        training,
-        config=config,
-        inputs={"sequences": data.artifact, "items_model": pretrained},
-    )
+    saved = save_trained(teacher, "teacher", model, training, config=config, inputs=inputs)
     return training_metadata(saved, training, speed)

@@ -178,6 +178,16 @@ class DecideRetraining(Section):
 class Training(Section):
     """One optimisation: shared by SASRec, teacher and student."""
 
+    loss: Literal["softmax", "sampled_softmax", "gbce"] = "softmax"
+    """Cross-entropy of the next item. `softmax`: over the whole catalogue, its cost grows with it.
+    Over a sample of it, which takes more epochs: `sampled_softmax`, with logQ correction (Bengio and
+    Senécal, 2008; Yi et al., RecSys 2019), or `gbce`, generalised binary cross-entropy (gSASRec: Petrov
+    and Macdonald, RecSys 2023)."""
+    negatives: Positive = 1024
+    """Items drawn for each batch by the two sampled losses."""
+    gbce_calibration: Share = 0.75
+    """t of `gbce`: 0 is plain binary cross-entropy, 1 takes out all the overconfidence that sampling
+    brings."""
     epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Peak of a one-cycle schedule: linear warm-up, cosine decay to zero."""
@@ -204,7 +214,9 @@ class Training(Section):
     many days before the newest training interaction; null: all alike; `auto`: what predicts the
     validation items clearly best."""
     max_logit_mib: Positive = 64
-    """Largest block of catalogue scores held at once in the loss, MiB."""
+    """Largest block of catalogue scores held at once in the loss `softmax`, MiB."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; `auto` is a GPU where torch finds one."""
     seed: Seed = 17
 
 

@@ -3,8 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from components.runtime import EVENTS_VARIABLE, step
-from slmrec.artifacts import open_artifact, publish
+from components.runtime import (
+    CHECKPOINTS_VARIABLE,
+    EVENTS_VARIABLE,
+    checkpoint_directory,
+    step,
+)
+from slmrec.artifacts import Artifact, open_artifact, publish
 from slmrec.errors import DataError
 
 
@@ -74,3 +79,30 @@ def test_step_prints_to_standard_error_when_nobody_listens(
     monkeypatch.delenv(EVENTS_VARIABLE, raising=False)
     make_thing("0/2", str(tmp_path / "thing"))
     assert "make_thing[0/2]: a word" in capsys.readouterr().err
+
+
+def artifact(digest: str) -> Artifact:
+    return Artifact(Path("somewhere"), "sequences", digest, {}, {})
+
+
+def test_checkpoints_have_a_directory_for_each_step_config_and_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(tmp_path))
+    inputs = {"sequences": artifact("a"), "teacher": artifact("b")}
+    place = checkpoint_directory("train_teacher", "{}", inputs)
+    assert place is not None
+    assert place.parent == tmp_path
+    assert place.name.startswith("train_teacher-")
+    assert place == checkpoint_directory("train_teacher", "{}", dict(reversed(inputs.items())))
+    others = [
+        checkpoint_directory("distill_student", "{}", inputs),
+        checkpoint_directory("train_teacher", '{"layers":2}', inputs),
+        checkpoint_directory("train_teacher", "{}", inputs | {"teacher": artifact("c")}),
+    ]
+    assert len({place, *others}) == 4
+
+
+def test_nothing_is_kept_when_nobody_set_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CHECKPOINTS_VARIABLE, raising=False)
+    assert checkpoint_directory("train_teacher", "{}", {}) is None

@@ -12,6 +12,7 @@ from components.distill_student.step import run as distill_student
 from components.pretrain_items.step import run as pretrain_items
 from components.prune_student.step import run as prune_student
 from components.quantize_student.step import run as quantize_student
+from components.runtime import CHECKPOINTS_VARIABLE, PROCESSES_VARIABLE
 from components.train_teacher.step import run as train_teacher
 from slmrec.artifacts import open_artifact, publish
 from slmrec.config import (
@@ -141,6 +142,55 @@ def test_user_is_told_when_the_teacher_is_not_better_than_sasrec(
         branch.path("sequences"), branch.path("sasrec"), config.to_json(), str(tmp_path / "t")
     )
     assert "is not above SASRec's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["sasrec", "teacher", "student"])
+def test_interrupted_step_goes_on_and_gives_the_same_artifact(
+    branch: Branch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    at, out = branch.path, str(tmp_path / "out")
+    steps = {
+        "sasrec": lambda: pretrain_items(at("sequences"), SASREC.to_json(), out),
+        "teacher": lambda: train_teacher(at("sequences"), at("sasrec"), TEACHER.to_json(), out),
+        "student": lambda: distill_student(
+            at("sequences"), at("teacher"), [at("cache0"), at("cache1")], STUDENT.to_json(), out
+        ),
+    }
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(tmp_path / "checkpoints"))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("slmrec.training.loop.validate", interrupt)  # after epoch 2
+        with pytest.raises(KeyboardInterrupt):
+            steps[name]()
+    assert len(list((tmp_path / "checkpoints").glob("*/epoch-000001"))) == 1
+    steps[name]()
+    assert "going on after epoch 1" in capsys.readouterr().err
+    assert open_artifact(out).digest == open_artifact(at(name)).digest
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_step_trains_in_two_processes_when_told_to(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    still = QUICK.model_copy(update={"dropout": 0.0, "embedding_dropout": 0.0})
+    config = STUDENT.model_copy(update={"training": still}).to_json()
+    caches = [branch.path("cache0"), branch.path("cache1")]
+    histories = []
+    for processes in ("2", "1"):
+        monkeypatch.setenv(PROCESSES_VARIABLE, processes)
+        out = str(tmp_path / processes)
+        distill_student(branch.path("sequences"), branch.path("teacher"), caches, config, out)
+        histories.append(open_artifact(out, "student").json("training.json")["history"])
+    for two, one in zip(*histories, strict=True):
+        assert two == pytest.approx(one, abs=1e-3)
 
 
 @pytest.mark.parametrize(("share", "channels"), [(1.0, 32), (0.5, 16)])

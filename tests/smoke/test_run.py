@@ -150,10 +150,11 @@ def test_step_runs_again_when_its_cached_bytes_changed(first: dict, run) -> None
     assert again["models"][3]["metrics"] == first["models"][3]["metrics"]
 
 
-def test_finished_steps_are_not_repeated_when_a_run_was_interrupted(tiny, run, tmp_path) -> None:
-    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny]
+def test_run_goes_on_where_it_was_interrupted(tiny, run, tmp_path) -> None:
+    long = ["--set", "train_teacher.training.epochs=99"]
+    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny, *long]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments, "--set", "train_teacher.training.epochs=99"],
+        [sys.executable, "-m", "pipeline", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,8 +163,7 @@ def test_finished_steps_are_not_repeated_when_a_run_was_interrupted(tiny, run, t
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        told = [path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")]
-        if told and re.search(r'"progress", "step": "train_teacher"', told[0]):
+        if list(tmp_path.glob("checkpoints/*/train_teacher-*/epoch-*/manifest.json")):
             break
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -173,11 +173,14 @@ def test_finished_steps_are_not_repeated_when_a_run_was_interrupted(tiny, run, t
     left = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True).stdout
     assert not [line for line in left.splitlines() if line.split()[0] == str(process.pid)]
     assert not list(tmp_path.glob("cache/artifacts/*/*/train-teacher/teacher/manifest.json"))
-    again = run(place=tmp_path).summary
+    again = run(*long, place=tmp_path).summary
     assert executed(again).isdisjoint(
         {"ingest_interactions", "validate_data", "build_sequences", "pretrain_items"}
     )
     assert "train_teacher" in executed(again)
+    told = [path.read_text() for path in sorted(tmp_path.glob("runs/*/events.jsonl"))]
+    assert re.search(r'"step": "train_teacher", "text": "going on after epoch \d+', told[1])
+    assert not list(tmp_path.glob("checkpoints/*/*"))
 
 
 def test_table_and_places_are_printed_when_a_person_reads(command, tiny, home, first) -> None:

@@ -1,16 +1,15 @@
+import re
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from slmrec.config import PretrainItems, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
-from slmrec.errors import SlmrecError
+from slmrec.errors import ConfigError, SlmrecError
 from slmrec.progress import Silent
-from slmrec.training.loop import choose_precision, processor_has_bfloat16, validate
 from slmrec.training.pretrain import train_sasrec, train_teacher
+from slmrec.training.validation import validate
 
 QUICK = Training(
     epochs=12,
@@ -73,41 +72,6 @@ def test_training_says_what_to_lower_when_the_loss_is_not_finite(cycles: Sequenc
         train_sasrec(cycles, SASREC.model_copy(update={"training": wild}), Silent())
 
 
-class Fixed(torch.nn.Module):
-    """Gives every history the same scores."""
-
-    max_length = 8
-
-    def __init__(self, scores: list[float]) -> None:
-        super().__init__()
-        self.scores = torch.tensor([scores])
-
-    def catalogue_scores(self, items: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        return self.scores.repeat(len(items), 1)
-
-
-def test_validation_counts_the_rank_of_the_target_among_unseen_items(make_sequences) -> None:
-    # target 3 scores 3; unseen above it: 4 (1 and 2 were seen, 0 is padding) → rank 2
-    sequences = make_sequences([[1, 2, 3, 4]])
-    users, targets = sequences.targets("validation")
-    found = validate(Fixed([99.0, 9.0, 8.0, 3.0, 5.0]), sequences, users, targets)
-    assert found == pytest.approx(1 / np.log2(3))
-
-
-def test_validation_gives_no_credit_when_all_items_score_alike(make_sequences) -> None:
-    sequences = make_sequences([[1, 2, 12, 13]])
-    users, targets = sequences.targets("validation")
-    # of the equal scores items 3 … 11 stand before item 12: rank 10
-    assert validate(Fixed([0.0] * 14), sequences, users, targets) == pytest.approx(1 / np.log2(11))
-
-
-def test_validation_is_refused_when_scores_are_not_finite(make_sequences) -> None:
-    sequences = make_sequences([[1, 2, 3, 4]])
-    users, targets = sequences.targets("validation")
-    with pytest.raises(SlmrecError, match="not finite"):
-        validate(Fixed([0.0, 1.0, float("nan"), 1.0, 1.0]), sequences, users, targets)
-
-
 def test_last_weights_are_kept_when_nobody_can_validate(cycles: Sequences) -> None:
     told: list[str] = []
 
@@ -139,12 +103,21 @@ def test_frozen_weights_stay_as_they_are_while_the_rest_learns(cycles: Sequences
     assert validate(model, cycles, users, targets) == pytest.approx(training.best_ndcg)
 
 
-def test_precision_is_read_from_the_processor_and_not_timed(tmp_path: Path) -> None:
-    modern, old = tmp_path / "modern", tmp_path / "old"
-    modern.write_text("model name : x\nflags\t\t: fpu avx2 avx512_bf16\n")
-    old.write_text("flags\t\t: fpu avx2\n")
-    assert processor_has_bfloat16(modern)
-    assert not processor_has_bfloat16(old)
-    assert not processor_has_bfloat16(tmp_path / "absent")
-    assert str(choose_precision(Training(precision="bfloat16"), 64)) == "bfloat16"
-    assert str(choose_precision(Training(precision="float32"), 512)) == "float32"
+def test_note_tells_loss_quality_and_tempo(cycles: Sequences) -> None:
+    notes: list[str] = []
+
+    class Noted(Silent):
+        def update(self, done: float, total: float, note: str = "") -> None:
+            notes.append(note)
+
+    train_sasrec(cycles, SASREC, Noted())
+    assert re.fullmatch(r"loss \d\.\d{3} · NDCG@10 – · [\d,]+ tokens/s", notes[0])
+    assert re.fullmatch(r"loss \d\.\d{3} · NDCG@10 \d\.\d{4} · [\d,]+ tokens/s", notes[-2])
+
+
+def test_training_is_refused_when_its_device_is_absent(cycles: Sequences) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    wanted = SASREC.model_copy(update={"training": QUICK.model_copy(update={"device": "cuda"})})
+    with pytest.raises(ConfigError, match=r"training\.device is 'cuda'"):
+        train_sasrec(cycles, wanted, Silent())

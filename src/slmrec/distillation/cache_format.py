@@ -95,6 +95,16 @@ class CachedTeacher:
     attention: Tensor | None = None
     """float32 [positions, blocks, max_length], rows sum to 1; none where it was not kept."""
 
+    def to(self, device: torch.device) -> "CachedTeacher":
+        """The same on another device."""
+        return CachedTeacher(
+            self.states.to(device),
+            self.top_items.to(device),
+            self.top_scores.to(device),
+            self.tail.to(device),
+            None if self.attention is None else self.attention.to(device),
+        )
+
 
 def encode(reading: Reading, layout: Layout) -> dict[str, NDArray[Any]]:
     """The rows of every array for what the teacher says about some positions.

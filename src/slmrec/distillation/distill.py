@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from slmrec.models.encoder import packed_mask
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch, pack, packed_batches, training_windows
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
-from slmrec.training.losses import linear_cross_entropy
+from slmrec.training.objective import catalogue_loss
 
 
 class SupervisionHeads(nn.Module):
@@ -54,14 +55,12 @@ def distillation_losses(
     real = batch.targets > 0
     outputs = student(batch.items, batch.positions, packed_mask(batch.segments), blocks)
     states = [output[real].float() for output in outputs]
-    targets, table = batch.targets[real], student.items.weight
+    table = student.items.weight
 
     def cross_entropy(hidden: Tensor) -> Tensor:
-        return linear_cross_entropy(
-            hidden, table, targets, max_logit_mib, dtype, batch.weights[real]
-        )
+        return catalogue_loss(hidden, table, batch, max_logit_mib, dtype)
 
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(table.device.type, enabled=False):
         terms = {"ce": cross_entropy(states[-1])}
         matched = [(mine, cached.states[:, block]) for block, mine in enumerate(states)]
         if weights.cosine:
@@ -102,11 +101,13 @@ def distill(
     cache: TeacherCache,
     config: DistillStudent,
     progress: Progress,
+    checkpoints: Path | None = None,
 ) -> Distilled:
     """Train a student that starts from the teacher's first layers and learns from the cache.
 
     The teacher gives only its weights: embeddings, first layers, final norm. No forward pass of it
-    is made. Raises `ConfigError` when the layers do not divide into the cache's blocks.
+    is made. `checkpoints` as `train` takes it. Raises `ConfigError` when the layers do not divide into
+    the cache's blocks.
     """
     if config.layers % cache.blocks:
         raise ConfigError(
@@ -120,12 +121,27 @@ def distill(
     heads = SupervisionHeads(student.shape.width, cache.blocks)
 
     def loss(batch: Batch, dtype: torch.dtype) -> Losses:
-        cached = cache.read(batch.source[batch.targets > 0].numpy())
+        cached = cache.read(batch.source[batch.source >= 0].numpy())
         return distillation_losses(
-            student, heads, batch, cached, config.losses, config.training.max_logit_mib, dtype
+            student,
+            heads,
+            batch,
+            cached.to(batch.items.device),
+            config.losses,
+            config.training.max_logit_mib,
+            dtype,
         )
 
-    training, speed = train(student, loss, sequences, config.training, progress, heads)
+    training, speed = train(
+        student,
+        loss,
+        sequences,
+        config.training,
+        progress,
+        heads,
+        checkpoints=checkpoints,
+        depends_on=" ".join((config.to_json(), *(shard.digest for shard in cache.artifacts))),
+    )
     return Distilled(student, training, speed, teacher_distance(student, sequences, cache))
 
 

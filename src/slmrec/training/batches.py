@@ -5,7 +5,7 @@ longest; packing puts several histories into one row, and `packed_mask` keeps th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slmrec.data.sequences import Int64, Sequences
+from slmrec.training.negatives import Negatives
+
+WELL_FILLED = 0.95
+LONGEST_ROW = 4
+"""Windows of full length in a row: attention costs grow with the row."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,54 @@ class Batch:
     targets: Tensor
     """The next item; 0 where there is none (padding)."""
     source: Tensor
-    """Position of the read item in the sequences; -1 for padding."""
+    """Position of the read item in the sequences; -1 for padding. Never leaves the CPU."""
     weights: Tensor
     """float32: what the target counts in the cross-entropy; 0 for padding."""
+    negatives: Negatives | None = None
+    """What stands for the catalogue; none where all of it is scored."""
+    weight_scale: float = 1.0
+    """Mean weight here over that of the whole batch, of which these rows may be one process's part."""
+
+    @property
+    def real_positions(self) -> int:
+        """Positions that are not padding."""
+        return int((self.targets > 0).sum())
+
+    @property
+    def mean_weight(self) -> float:
+        """Of the real positions."""
+        return float(self.weights.sum()) / self.real_positions
+
+    def rows(self, chosen: Tensor) -> "Batch":
+        """Some of the rows; `chosen` int64 [rows]."""
+        return replace(
+            self,
+            items=self.items[chosen],
+            positions=self.positions[chosen],
+            segments=self.segments[chosen],
+            targets=self.targets[chosen],
+            source=self.source[chosen],
+            weights=self.weights[chosen],
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device, all but `source`; a GPU copies while the CPU goes on."""
+        if device.type == "cpu":
+            return self
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True)
+
+        drawn = self.negatives
+        return replace(
+            self,
+            items=move(self.items),
+            positions=move(self.positions),
+            segments=move(self.segments),
+            targets=move(self.targets),
+            weights=move(self.weights),
+            negatives=None if drawn is None else replace(drawn, items=move(drawn.items)),
+        )
 
 
 def training_windows(sequences: Sequences, max_length: int) -> Windows:
@@ -122,6 +172,23 @@ def pack(lengths: Int64, capacity: int, rng: np.random.Generator) -> Packing:
         rows,
         capacity,
     )
+
+
+def row_capacity(lengths: Int64, max_length: int) -> int:
+    """Tokens a row should hold: one window of full length, or more where that would waste too much.
+
+    Windows that all fill a little over half of `max_length` fit no row of that length twice. The
+    first row length that leaves at most 5 % padding is taken, or the best one tried; it is tried on
+    at most 20,000 windows.
+    """
+    sample = lengths[:: -(-len(lengths) // 20_000)]
+    filled = []
+    for windows in range(1, LONGEST_ROW + 1):
+        packing = pack(sample, windows * max_length, np.random.default_rng(0))
+        filled.append(packing.filled(sample))
+        if filled[-1] >= WELL_FILLED:
+            break
+    return (1 + int(np.argmax(filled))) * max_length
 
 
 def packed_batches(

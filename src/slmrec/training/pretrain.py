@@ -1,5 +1,7 @@
 """Training against the catalogue alone: SASRec, and the teacher."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -11,14 +13,17 @@ from slmrec.models.sasrec import SASRec, SASRecShape
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
-from slmrec.training.losses import linear_cross_entropy
+from slmrec.training.objective import catalogue_loss
 from slmrec.training.teachers import TeacherNetwork, build_teacher
 
 
 def train_sasrec(
-    sequences: Sequences, config: PretrainItems, progress: Progress
+    sequences: Sequences,
+    config: PretrainItems,
+    progress: Progress,
+    checkpoints: Path | None = None,
 ) -> tuple[SASRec, TrainingResult, TrainingSpeed]:
-    """Train SASRec with a full softmax at every position."""
+    """Train SASRec on the next item at every position; `checkpoints` as `train` takes it."""
     torch.manual_seed(config.training.seed)
     shape = SASRecShape(
         items=sequences.item_count,
@@ -28,20 +33,24 @@ def train_sasrec(
         max_length=config.max_length,
     )
     model = SASRec(shape, config.training.dropout, config.training.embedding_dropout)
-    return model, *_train_next_item(model, sequences, config.training, progress)
+    return model, *_train_next_item(model, sequences, config.training, progress, checkpoints)
 
 
 def train_teacher(
-    sequences: Sequences, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+    sequences: Sequences,
+    item_table: Tensor | None,
+    config: TrainTeacher,
+    progress: Progress,
+    checkpoints: Path | None = None,
 ) -> tuple[TeacherNetwork, TrainingResult, TrainingSpeed]:
-    """Train the teacher that the settings describe.
+    """Train the teacher that the settings describe; `checkpoints` as `train` takes it.
 
     `item_table` [items + 1, any width] starts its embeddings unless they come from item text.
     """
     torch.manual_seed(config.training.seed)
     model = build_teacher(sequences, item_table, config, progress)
     model.items.weight.requires_grad_(not config.freeze_items)
-    trained = _train_next_item(model, sequences, config.training, progress)
+    trained = _train_next_item(model, sequences, config.training, progress, checkpoints)
     if isinstance(model, PretrainedDecoder):
         model.merge_adapters()
     return model, *trained
@@ -53,20 +62,17 @@ def next_item_loss(
     """Cross-entropy of the next item at every real position of a packed batch."""
     state = model(batch.items, batch.positions, packed_mask(batch.segments))[-1]
     real = batch.targets > 0
-    with torch.autocast("cpu", enabled=False):
-        ce = linear_cross_entropy(
-            state[real].float(),
-            model.items.weight,
-            batch.targets[real],
-            max_logit_mib,
-            dtype,
-            batch.weights[real],
-        )
+    with torch.autocast(state.device.type, enabled=False):
+        ce = catalogue_loss(state[real].float(), model.items.weight, batch, max_logit_mib, dtype)
     return {"ce": ce}
 
 
 def _train_next_item(
-    model: SequenceEncoder, sequences: Sequences, config: Training, progress: Progress
+    model: SequenceEncoder,
+    sequences: Sequences,
+    config: Training,
+    progress: Progress,
+    checkpoints: Path | None,
 ) -> tuple[TrainingResult, TrainingSpeed]:
     return train(
         model,
@@ -74,4 +80,5 @@ def _train_next_item(
         sequences,
         config,
         progress,
+        checkpoints=checkpoints,
     )

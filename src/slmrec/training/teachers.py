@@ -15,7 +15,7 @@ from slmrec.models.item_tables import fit_width
 from slmrec.models.item_text import item_texts, text_item_table
 from slmrec.models.pretrained import PretrainedDecoder, open_decoder
 from slmrec.progress import Progress
-from slmrec.training.loop import choose_precision
+from slmrec.training.precision import choose_precision
 
 TeacherNetwork = Decoder | PretrainedDecoder
 Build = Callable[[int, Tensor | None, TrainTeacher, Progress], TeacherNetwork]
