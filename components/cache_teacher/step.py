@@ -9,9 +9,8 @@ from slmrec.artifacts import open_artifact
 from slmrec.config import CacheTeacher
 from slmrec.data.sequences import load_sequences
 from slmrec.distillation.shard_store import ShardStore
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.stored_teacher import open_teacher
 from slmrec.distillation.write_cache import write_shard
-from slmrec.models.checkpoint import load_decoder
 from slmrec.progress import Progress
 
 
@@ -27,7 +26,7 @@ def run(
     folder = os.environ.get(TEACHER_CACHE_VARIABLE)
     written = write_shard(
         cache,
-        DecoderTeacher(load_decoder(stored)),
+        open_teacher(stored, data),
         data,
         shard,
         settings,

@@ -274,13 +274,28 @@ class PretrainedCheckpoint(Section):
     """Type of the frozen weights; `bfloat16` takes half the memory."""
 
 
-class TrainTeacher(Section):
-    """A deep decoder over item embeddings, from scratch or of a pretrained language model."""
+class EnsembleMembers(Section):
+    """What an ensemble teacher is made of, beside item transitions and popularity."""
 
-    kind: Literal["scratch", "pretrained"] = "scratch"
+    folds: Annotated[int, Field(ge=2, le=16)] = 3
+    """Parts of the users, and networks: each is trained without one part, and is the one that is asked
+    about that part's training histories."""
+    counted_share: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """What part of each target a network learns from item transitions, each history judged without
+    itself; the rest is the item that came next."""
+    top_k: Positive = 64
+    """Items a position that transitions give as targets."""
+
+
+class TrainTeacher(Section):
+    """A deep decoder over item embeddings, of a pretrained language model, or several together."""
+
+    kind: Literal["scratch", "pretrained", "ensemble"] = "scratch"
     """`scratch`: a Llama-architecture decoder of the size below. `pretrained`: the layers that the
     section `pretrained` names, in which `layers`, `heads`, `feed_forward` and `training.dropout` do
-    nothing."""
+    nothing. `ensemble`: several decoders of the size below, item transitions and popularity."""
+    ensemble: EnsembleMembers = EnsembleMembers()
+    """Read when `kind` is `ensemble`."""
     pretrained: PretrainedCheckpoint | None = None
     """Read when `kind` is `pretrained`."""
     width: Positive = 64
@@ -307,7 +322,7 @@ class TrainTeacher(Section):
                 "kind is 'pretrained' and the section 'pretrained' is missing; name at least "
                 "pretrained.checkpoint"
             )
-        if self.kind == "scratch":
+        if self.kind != "pretrained":
             _check_heads(self.width, self.heads)
         return self
 
@@ -370,6 +385,9 @@ class DistillStudent(Section):
 
     layers: Positive = 1
     """Decoder layers, initialised from the teacher's first ones."""
+    memory: Annotated[int, Field(ge=0)] = 64
+    """Transitions of each item that the student keeps beside its layers, where its teacher is an
+    ensemble and so has counted them; 0: none."""
     losses: LossWeights = LossWeights()
     training: Training = Training()
 

@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from slmrec.artifacts import Artifact, canonical_json, digest_files, digest_text
-from slmrec.columns import UserIndex
 from slmrec.config import CacheTeacher
-from slmrec.data.histories import id_digests
 from slmrec.data.ordering import chunks
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.distillation.cache_format import Layout
 from slmrec.distillation.teachers import Teacher
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.training.batches import Windows, training_windows
+from slmrec.training.folds import digests_of_users
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_DECIDING = ("models", "training/batches.py", "distillation")
+_DECIDING = ("models", "training/batches.py", "training/folds.py", "distillation")
 """Code that decides what a shard holds, in the package; of `distillation` not what reads a shard."""
 _READERS = frozenset({"read_cache.py", "losses.py", "distill.py"})
 
@@ -86,12 +85,9 @@ def parse_shard(text: str) -> tuple[int, int]:
 def shard_of_users(sequences: Sequences, count: int) -> NDArray[np.uint64]:
     """Give the shard of each user, by a digest of the id: it stays when other users come or go.
 
-    All sessions of a user fall to one shard. Sequences that are not an artifact have no ids; their
-    users are dealt out by index.
+    All sessions of a user fall to one shard.
     """
-    if sequences.artifact is None:
-        return np.arange(sequences.users, dtype=np.uint64) % np.uint64(count)
-    return id_digests(sequences.user_table[UserIndex.USER]) % np.uint64(count)
+    return digests_of_users(sequences) % np.uint64(count)
 
 
 def require_space(plan: ShardPlan, free_bytes: int) -> None:
@@ -109,11 +105,12 @@ def shard_key(
 ) -> str:
     """Digest of everything that decides the arrays of a shard, in hexadecimal.
 
-    That is what its windows read, the catalogue's size, the settings, the code, and the bytes of
-    every input but the sequences; where those inputs came from is not part of it. Positions are not
-    either: new interactions of other users move them and change nothing else.
+    That is what its windows read, whose they are, the catalogue's size, the settings, the code, and
+    the bytes of every input but the sequences; where those inputs came from is not part of it.
+    Positions are not either: new interactions of other users move them and change nothing else.
     """
     windows = hashlib.sha256(plan.windows.length.tobytes())
+    windows.update(digests_of_users(sequences)[plan.windows.user].astype("<u8").tobytes())
     for part in chunks(plan.rows):
         windows.update(sequences.items[plan.positions[part]].astype("<i4").tobytes())
     teacher = {

@@ -31,8 +31,8 @@ class Reading:
 class Teacher(Protocol):
     """Anything that a cache can be made of.
 
-    What it says may depend on the windows that a batch holds and on nothing else of the sequences:
-    a cached shard is used again wherever the same windows come back.
+    What it says may depend on the windows that a batch holds and on the ids of their users, and on
+    nothing else of the sequences: a cached shard is used again wherever the same windows come back.
     """
 
     @property
@@ -59,6 +59,14 @@ class Teacher(Protocol):
         ...
 
 
+def require_whole_blocks(layers: int, blocks: int) -> None:
+    """Check that layers fall into equal blocks. Raises `ConfigError`."""
+    if layers % blocks:
+        raise ConfigError(
+            f"cache_teacher.blocks is {blocks} and does not divide the teacher's {layers} layers"
+        )
+
+
 class DecoderTeacher:
     """One decoder, from scratch or of a pretrained language model, in evaluation mode."""
 
@@ -71,11 +79,7 @@ class DecoderTeacher:
     @torch.inference_mode()
     def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
         """Run the decoder over the batch."""
-        if self.layers % blocks:
-            raise ConfigError(
-                f"cache_teacher.blocks is {blocks} and does not divide the teacher's "
-                f"{self.layers} layers"
-            )
+        require_whole_blocks(self.layers, blocks)
         real = batch.targets > 0
         outputs, looked = self._outputs(batch, blocks, attention=attention)
         states = torch.stack([output[real] for output in outputs], dim=1).float()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -11,15 +12,21 @@ from slmrec.artifacts import Artifact, write_json
 from slmrec.errors import ArtifactError
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.encoder import SequenceEncoder
+from slmrec.models.ensemble import POPULARITY, TRANSITIONS, Ensemble
+from slmrec.models.popularity import Popularity
 from slmrec.models.pretrained import PretrainedDecoder, PretrainedShape, build_decoder
 from slmrec.models.sasrec import SASRec, SASRecShape
+from slmrec.models.transitions import Transitions
 
 WEIGHTS = "weights.safetensors"
 SHAPE = "shape.json"
 
-Storable = SASRec | Decoder | PretrainedDecoder
+ENSEMBLE = "ensemble.json"
 
-_BUILDERS: Mapping[str, Callable[[Any], Storable]] = {
+Network = SASRec | Decoder | PretrainedDecoder
+Storable = Network | Ensemble
+
+_BUILDERS: Mapping[str, Callable[[Any], Network]] = {
     "SASRec": lambda described: SASRec(SASRecShape.model_validate(described)),
     "Decoder": lambda described: Decoder(DecoderShape.model_validate(described)),
     "PretrainedDecoder": lambda described: build_decoder(PretrainedShape.model_validate(described)),
@@ -32,32 +39,83 @@ def write_model(directory: Path, model: Storable) -> None:
     A `PretrainedDecoder` is stored whole, so nobody needs the checkpoint it came from; its adapters
     are merged before.
     """
-    if isinstance(model, PretrainedDecoder):
-        model.merge_adapters()
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / WEIGHTS)
-    write_json(directory / SHAPE, {"model": type(model).__name__, **model.shape.model_dump()})
+    if isinstance(model, Ensemble):
+        _write_ensemble(directory, model)
+    else:
+        _write_network(directory, model)
 
 
 def load_model(artifact: Artifact) -> SequenceEncoder:
-    """Rebuild the model of an artifact, in evaluation mode.
+    """Rebuild the network of an artifact, in evaluation mode.
 
-    Raises `ArtifactError` when the weights do not fit the shape.
+    Raises `ArtifactError` when the weights do not fit the shape, or the artifact holds an ensemble.
     """
-    described = artifact.json(SHAPE)
+    if ENSEMBLE in artifact.files:
+        raise ArtifactError(f"{artifact.path}: holds an ensemble, expected one network")
+    return _load_network(artifact)
+
+
+def load_ensemble(artifact: Artifact) -> Ensemble:
+    """Rebuild the ensemble of an artifact. Raises `ArtifactError` when it holds none."""
+    described = artifact.json(ENSEMBLE)
+    networks = []
+    for number in range(described["networks"]):
+        network = _load_network(artifact, _of_network(number))
+        if not isinstance(network, Decoder):
+            raise ArtifactError(f"{artifact.path}: a network of its ensemble is no Decoder")
+        networks.append(network)
+    counted = {
+        name: np.load(artifact.file(f"{TRANSITIONS}-{name}.npy"), allow_pickle=False)
+        for name in described[TRANSITIONS]
+    }
+    popularity = np.load(artifact.file(f"{POPULARITY}.npy"), allow_pickle=False)
+    return Ensemble(
+        networks, Transitions.from_arrays(counted), Popularity(popularity), described["gains"]
+    )
+
+
+def _write_ensemble(directory: Path, model: Ensemble) -> None:
+    for number, network in enumerate(model.networks):
+        _write_network(directory, network, _of_network(number))
+    counted = model.transitions.arrays()
+    for name, array in counted.items():
+        np.save(directory / f"{TRANSITIONS}-{name}.npy", array, allow_pickle=False)
+    np.save(directory / f"{POPULARITY}.npy", model.popularity.counts, allow_pickle=False)
+    described = {
+        "networks": len(model.networks),
+        "gains": model.gains,
+        TRANSITIONS: sorted(counted),
+    }
+    write_json(directory / ENSEMBLE, described)
+
+
+def _of_network(number: int) -> str:
+    return f"network-{number}."
+
+
+def _write_network(directory: Path, model: Network, prefix: str = "") -> None:
+    if isinstance(model, PretrainedDecoder):
+        model.merge_adapters()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, directory / f"{prefix}{WEIGHTS}")
+    described = {"model": type(model).__name__, **model.shape.model_dump()}
+    write_json(directory / f"{prefix}{SHAPE}", described)
+
+
+def _load_network(artifact: Artifact, prefix: str = "") -> SequenceEncoder:
+    shape, weights = artifact.file(f"{prefix}{SHAPE}"), artifact.file(f"{prefix}{WEIGHTS}")
+    described = artifact.json(shape.name)
     name = described.pop("model")
     if name not in _BUILDERS:
         raise ArtifactError(
-            f"{artifact.file(SHAPE)}: unknown model '{name}', expected one of {', '.join(_BUILDERS)}"
+            f"{shape}: unknown model '{name}', expected one of {', '.join(_BUILDERS)}"
         )
     model = _BUILDERS[name](described)
     try:
         # Assigned, not copied: billions of weights need not exist twice.
-        model.load_state_dict(load_file(artifact.file(WEIGHTS)), assign=True)
+        model.load_state_dict(load_file(weights), assign=True)
     except RuntimeError as error:
-        raise ArtifactError(
-            f"{artifact.file(WEIGHTS)}: the weights do not fit {SHAPE}: {error}"
-        ) from None
+        raise ArtifactError(f"{weights}: the weights do not fit {shape.name}: {error}") from None
     return model.eval()
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from slmrec.config import Section
 from slmrec.errors import ConfigError
 from slmrec.models.encoder import SequenceEncoder
+from slmrec.models.memory import TransitionMemory
 
 
 class DecoderShape(Section):
@@ -29,6 +30,8 @@ class DecoderShape(Section):
     feed_forward: tuple[int, ...]
     """Inner width of each layer's feed-forward network; its length is the number of layers."""
     max_length: int
+    memory: int = 0
+    """Transitions that a memory keeps of each item; 0: there is no memory."""
     rms_epsilon: float = 1e-6
     rope_theta: float = 10_000.0
 
@@ -158,6 +161,8 @@ class Decoder(SequenceEncoder):
             DecoderLayer(shape, inner, dropout) for inner in shape.feed_forward
         )
         self.norm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
+        if shape.memory:
+            self.memory = TransitionMemory(shape.items, shape.memory)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slmrec.data.sequences import PADDING
+from slmrec.models.memory import TransitionMemory
 
 
 class SequenceEncoder(nn.Module, ABC):
@@ -18,6 +19,7 @@ class SequenceEncoder(nn.Module, ABC):
         super().__init__()
         self.items = nn.Embedding(items + 1, width, padding_idx=PADDING)
         self.max_length = max_length
+        self.memory: TransitionMemory | None = None
 
     @abstractmethod
     def forward(
@@ -43,16 +45,23 @@ class SequenceEncoder(nn.Module, ABC):
 
     def catalogue_scores(self, items: Tensor, last: Tensor) -> Tensor:
         """Scores of every item after the newest one: [batch, items + 1]."""
-        return self.last_states(items, last) @ self.items.weight.T
+        scores = self.last_states(items, last) @ self.items.weight.T
+        return scores if self.memory is None else scores + self.memory(items, last)
 
     def parameters_total(self) -> int:
-        """Every parameter."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        """Every parameter, and every transition that a memory holds."""
+        remembered = 0 if self.memory is None else self.memory.weights.numel()
+        return sum(parameter.numel() for parameter in self.parameters()) + remembered
 
     def parameters_backbone(self) -> int:
-        """Parameters without embedding tables."""
-        tables = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Embedding))
-        return self.parameters_total() - tables
+        """Parameters without tables that are looked up by item: embeddings and a memory."""
+        tables = {
+            parameter
+            for module in self.modules()
+            if isinstance(module, nn.Embedding)
+            for parameter in module.parameters()
+        }
+        return sum(parameter.numel() for parameter in self.parameters() if parameter not in tables)
 
 
 def packed_mask(segments: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from slmrec.artifacts import open_artifact
-from slmrec.models.checkpoint import WEIGHTS, load_model
+from slmrec.models.checkpoint import ENSEMBLE, WEIGHTS, load_ensemble, load_model
 from slmrec.models.encoder import SequenceEncoder, right_padded
+from slmrec.models.ensemble import Ensemble
 from slmrec.models.scorer import History, Scorer
 from slmrec.models.servable import KIND as SERVABLE
 from slmrec.models.servable import Servable
@@ -33,6 +34,21 @@ class TorchScorer:
         return scores
 
 
+class EnsembleScorer:
+    """A stored ensemble behind the `Scorer` interface."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        self.name = ensemble.name
+        self.bytes = ensemble.bytes
+        self.parameters_total = ensemble.parameters_total()
+        self.parameters_backbone = ensemble.parameters_backbone()
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Scores of every item: float32 [histories, items + 1]."""
+        return self.ensemble.scores(histories)
+
+
 def load_scorer(directory: Path | str, threads: int = 0) -> Scorer:
     """Open a model artifact of any kind.
 
@@ -42,6 +58,8 @@ def load_scorer(directory: Path | str, threads: int = 0) -> Scorer:
     artifact = open_artifact(directory)
     if artifact.kind == SERVABLE:
         return Servable(artifact, threads)
+    if ENSEMBLE in artifact.files:
+        return EnsembleScorer(load_ensemble(artifact))
     return TorchScorer(
         load_model(artifact),
         str(artifact.properties["name"]),

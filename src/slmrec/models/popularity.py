@@ -17,19 +17,23 @@ class Popularity:
     name = "popularity"
     parameters_backbone = 0
 
-    def __init__(self, counts: NDArray[np.int64]) -> None:
-        self._counts: Floats = counts.astype(np.float32)
+    def __init__(self, counts: NDArray[np.number]) -> None:
+        self.counts: Floats = counts.astype(np.float32)
         self.parameters_total = len(counts) - 1
-        self.bytes = self._counts.nbytes
+        self.bytes = self.counts.nbytes
 
     @classmethod
-    def fit(cls, sequences: Sequences) -> "Popularity":
-        """Count training interactions."""
-        return cls(training_counts(sequences))
+    def fit(cls, sequences: Sequences, weights: Floats | None = None) -> "Popularity":
+        """Count training interactions, or add up their `weights` (float32 [interactions])."""
+        if weights is None:
+            return cls(training_counts(sequences))
+        mine = weights[sequences.split_mask("train")]
+        size = sequences.item_count + 1
+        return cls(np.bincount(sequences.train_items(), weights=mine, minlength=size))
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Training counts: float32 [histories, items + 1]."""
-        return np.tile(self._counts, (len(histories), 1))
+        return np.tile(self.counts, (len(histories), 1))
 
 
 def training_counts(sequences: Sequences) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ SECOND_HOP = 2.0
 """Weight of what follows that which follows, relative to what follows directly."""
 
 
+_ROWS_AT_ONCE = 2048
 _NOTHING = 1e-5
 """More than rounding leaves of a weight that was taken away, far less than the lightest path weighs."""
 
@@ -93,6 +94,28 @@ class Transitions:
             "offsets": self._graph.indptr,
             "counts": self._counts,
         }
+
+    def strongest(self, most: int) -> tuple[Int32, Floats]:
+        """What each item leads to by one hop and two: the `most` heaviest items, and their weights.
+
+        Returns int32 and float32 [items + 1, most], heaviest first, 0 where an item leads to fewer. A
+        history's scores are the sum of its newest items' rows, each times `DECAY` to its age.
+        """
+        size = self._graph.shape[0]
+        neighbours = np.zeros((size, most), np.int32)
+        weights = np.zeros((size, most), np.float32)
+        entering = (_at_least_one_path(self._strength) ** -DAMPING).astype(np.float32)
+        for start in range(0, size, _ROWS_AT_ONCE):
+            piece = slice(start, start + _ROWS_AT_ONCE)
+            paths = sparse.diags_array(entering[piece]) @ self._graph[piece] @ self._onward
+            paths = paths.tocsr()
+            for row in range(paths.shape[0]):
+                low, high = paths.indptr[row : row + 2]
+                weight, item = paths.data[low:high], paths.indices[low:high]
+                best = np.lexsort((item, -weight))[:most]
+                neighbours[start + row, : len(best)] = item[best]
+                weights[start + row, : len(best)] = weight[best]
+        return neighbours, weights
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Weight of all paths from the newest items: float32 [histories, items + 1]."""

@@ -77,7 +77,11 @@ def _from_checkpoint(
     return model
 
 
-BUILDERS: Mapping[str, Build] = {"scratch": _from_scratch, "pretrained": _from_checkpoint}
+BUILDERS: Mapping[str, Build] = {
+    "scratch": _from_scratch,
+    "pretrained": _from_checkpoint,
+    "ensemble": _from_scratch,  # each of its networks
+}
 
 
 def _table_from_text(sequences: Sequences, config: TrainTeacher, progress: Progress) -> Tensor:

@@ -1,0 +1,58 @@
+"""What usually follows, as a part of a network: a table that is looked up for the newest items.
+
+On sparse logs who follows whom says more than a state of a few hundred numbers can carry for a whole
+catalogue. A network that keeps the strongest transitions of each item beside its layers need not carry
+them, and looking them up costs about as much as looking up embeddings.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from slmrec.models.transitions import DECAY, RECENT, Transitions
+
+FLOOR = 1e-4
+"""Share of all that was found below which an item counts as not found."""
+
+
+class TransitionMemory(nn.Module):
+    """The strongest transitions of every item, and how much they count beside the layers' scores.
+
+    `neighbours` int32 and `weights` float32 [items + 1, N], 0 where an item has fewer; `gain` is a
+    scalar. All are buffers: they are counted, not trained.
+    """
+
+    neighbours: Tensor
+    weights: Tensor
+    gain: Tensor
+
+    def __init__(self, items: int, neighbours: int) -> None:
+        super().__init__()
+        self.register_buffer("neighbours", torch.zeros(items + 1, neighbours, dtype=torch.int32))
+        self.register_buffer("weights", torch.zeros(items + 1, neighbours))
+        self.register_buffer("gain", torch.zeros(()))
+
+    def remember(self, transitions: Transitions) -> None:
+        """Keep the strongest transitions, one hop and two, of each item."""
+        neighbours, weights = transitions.strongest(self.neighbours.shape[1])
+        self.neighbours.copy_(torch.from_numpy(neighbours))
+        self.weights.copy_(torch.from_numpy(weights))
+
+    def forward(self, items: Tensor, last: Tensor) -> Tensor:
+        """What is added to the scores of the catalogue: [batch, items + 1], 0 for what is not found.
+
+        `items` int64 [batch, length], padded on the right; `last` int64 [batch], index of the newest.
+        The logarithm of an item's share of all that the newest items lead to, less that of `FLOOR`.
+        """
+        return self.gain * self.evidence(items, last)
+
+    def evidence(self, items: Tensor, last: Tensor) -> Tensor:
+        """`forward` with a gain of one."""
+        age = torch.arange(RECENT, device=items.device)
+        place = last[:, None] - age  # [batch, RECENT]
+        newest = items.gather(1, place.clamp(min=0)) * (place >= 0)  # padding has no neighbours
+        follows = self.neighbours[newest].long().flatten(1)  # [batch, RECENT · N]
+        weight = (self.weights[newest] * DECAY ** age[None, :, None]).flatten(1)
+        found = torch.zeros(len(items), len(self.neighbours), device=items.device)
+        found = found.scatter_add(1, follows, weight)
+        share = found / found.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return torch.log1p(share / FLOOR)

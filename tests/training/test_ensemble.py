@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from slmrec.config import EnsembleMembers, Training, TrainTeacher
+from slmrec.data.sequences import Sequences
+from slmrec.progress import Silent
+from slmrec.training.ensemble import train_ensemble
+from slmrec.training.folds import fold_of_users
+
+QUICK = Training(
+    epochs=6,
+    learning_rate=1e-2,
+    batch_tokens=64,
+    dropout=0.0,
+    embedding_dropout=0.0,
+    precision="float32",
+)
+TEACHER = TrainTeacher(
+    kind="ensemble",
+    ensemble=EnsembleMembers(folds=2, top_k=4),
+    width=16,
+    layers=2,
+    heads=2,
+    feed_forward=16,
+    max_length=8,
+    training=QUICK,
+)
+
+
+def with_share(share: float) -> TrainTeacher:
+    return TEACHER.model_copy(
+        update={"ensemble": EnsembleMembers(folds=2, top_k=4, counted_share=share)}
+    )
+
+
+def test_an_ensemble_learns_the_circle_and_is_the_same_when_trained_again(
+    cycles: Sequences,
+) -> None:
+    first, second = (train_ensemble(cycles, None, TEACHER, Silent()) for _ in range(2))
+    assert first.training == second.training
+    assert first.quality == second.quality
+    assert first.training.best_ndcg == first.quality["together"] > 0.95
+    assert {"ce", "transitions"} <= set(first.training.history[0])
+    for one, other in zip(first.ensemble.networks, second.ensemble.networks, strict=True):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_a_network_knows_nothing_of_its_fold(cycles: Sequences) -> None:
+    fold = fold_of_users(cycles, 2)
+    owner = np.repeat(np.arange(cycles.users), np.diff(cycles.offsets))
+    # The users of fold 0 live backwards. Without soft labels only the other network can tell.
+    turned = np.where(fold[owner] == 0, 1 + cycles.items[::-1] % cycles.item_count, cycles.items)
+    changed = replace(cycles, items=turned.astype(np.int32))
+    short = with_share(0.0)
+    before = train_ensemble(cycles, None, short, Silent()).ensemble.networks
+    after = train_ensemble(changed, None, short, Silent()).ensemble.networks
+    # The best weights are chosen on validation, whose histories of the other fold did not change.
+    same = [
+        all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+        for one, other in zip(before, after, strict=True)
+    ]
+    assert same == [True, False]
+
+
+def test_soft_labels_change_what_networks_learn(cycles: Sequences) -> None:
+    taught, alone = (
+        train_ensemble(cycles, None, with_share(share), Silent()) for share in (0.9, 0.0)
+    )
+    weights = taught.ensemble.networks[0].items.weight, alone.ensemble.networks[0].items.weight
+    assert not torch.allclose(*weights)
+
+
+@pytest.mark.parametrize("seed", [17, 18])
+def test_networks_start_from_seeds_of_their_own(cycles: Sequences, seed: int) -> None:
+    training = QUICK.model_copy(update={"seed": seed, "epochs": 1})
+    config = TEACHER.model_copy(update={"training": training})
+    first, second = train_ensemble(cycles, None, config, Silent()).ensemble.networks
+    assert not torch.allclose(first.items.weight, second.items.weight)
