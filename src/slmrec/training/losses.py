@@ -1,53 +1,113 @@
 """What is minimised against the catalogue, each a mean over positions."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Cross-entropy of `states @ table.T` whose gradients are made while the scores exist.
+@dataclass(frozen=True)
+class SoftTargets:
+    """What a teacher believes comes next, on the K items that it thinks likeliest."""
+
+    items: Tensor
+    """int64 [positions, K], 1 … items."""
+    scores: Tensor
+    """float32 [positions, K]: its logits, up to a constant in each row."""
+    temperature: float
+    """Divides the logits of both sides."""
+
+    def shares(self) -> Tensor:
+        """Probabilities of the K items among themselves: float32 [positions, K]."""
+        return (self.scores / self.temperature).softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The two cross-entropies of a scan, and what each position counts in them."""
+
+    targets: Tensor  # [positions], the first item is 0
+    weights: Tensor  # [positions]
+    items: Tensor | None = None  # [positions, K], the first item is 0
+    shares: Tensor | None = None  # [positions, K]
+    temperature: float = 1.0
+    soft_weight: float = 0.0  # of each position
+
+    def scaled(self, hard: float, soft: float) -> "_Terms":
+        return replace(self, weights=hard * self.weights, soft_weight=soft * self.soft_weight)
+
+
+def _scan(
+    states: Tensor, table: Tensor, terms: _Terms, block: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both terms, and the gradients of their sum with regard to states and table.
 
     Scores live for one block of positions at a time, so memory does not grow with the batch.
     """
+    count = states.shape[0]
+    table_typed, states_typed = table.to(dtype), states.to(dtype)
+    state_gradient = torch.empty_like(states)
+    table_gradient = torch.zeros_like(table)
+    hard, soft = states.new_zeros(()), states.new_zeros(())
+    for low in range(0, count, block):
+        rows = slice(low, low + block)
+        part, target = states_typed[rows], terms.targets[rows, None]
+        weight = terms.weights[rows, None]
+        scores = (part @ table_typed.T).float()  # [block, items]
+        scores -= scores.amax(dim=1, keepdim=True)
+        picked = scores.gather(1, target)
+        if terms.items is None or terms.shares is None:
+            probability = scores.exp_()
+            normaliser = probability.sum(dim=1, keepdim=True)
+            probability *= weight / normaliser
+        else:
+            items, share = terms.items[rows], terms.shares[rows]
+            believed = (share * scores.gather(1, items)).sum(dim=1) / terms.temperature
+            slope = terms.soft_weight / terms.temperature
+            if terms.temperature == 1:  # one softmax serves both terms
+                probability = scores.exp_()
+                normaliser = softened = probability.sum(dim=1, keepdim=True)
+                probability *= (weight + slope) / normaliser
+            else:
+                even = (scores / terms.temperature).exp_()
+                probability = scores.exp_()
+                normaliser = probability.sum(dim=1, keepdim=True)
+                softened = even.sum(dim=1, keepdim=True)
+                probability *= weight / normaliser
+                probability.addcmul_(even, slope / softened)
+            soft += terms.soft_weight * (softened.log()[:, 0] - believed).sum()
+            probability.scatter_add_(1, items, -slope * share)
+        hard += (weight * (normaliser.log() - picked)).sum()
+        probability.scatter_add_(1, target, -weight)
+        gradient = probability.to(dtype)
+        state_gradient[rows] = gradient @ table_typed
+        table_gradient += gradient.T @ part
+    return hard, soft, state_gradient, table_gradient
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Cross-entropies of `states @ table.T` whose gradients are made while the scores exist."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        states: Tensor,
-        table: Tensor,
-        targets: Tensor,
-        weights: Tensor,  # they sum to 1
-        block: int,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        count = states.shape[0]
-        table_typed, states_typed = table.to(dtype), states.to(dtype)
-        state_gradient = torch.empty_like(states)
-        table_gradient = torch.zeros_like(table)
-        total = states.new_zeros(())
-        for low in range(0, count, block):
-            part, target = states_typed[low : low + block], targets[low : low + block, None]
-            weight = weights[low : low + block, None]
-            scores = (part @ table_typed.T).float()  # [block, items]
-            scores -= scores.amax(dim=1, keepdim=True)
-            picked = scores.gather(1, target)
-            probability = scores.exp_()
-            normaliser = probability.sum(dim=1, keepdim=True)
-            total += (weight * (normaliser.log() - picked)).sum()
-            probability *= weight / normaliser
-            probability.scatter_add_(1, target, -weight)
-            gradient = probability.to(dtype)
-            state_gradient[low : low + block] = gradient @ table_typed
-            table_gradient += gradient.T @ part
-        ctx.save_for_backward(state_gradient, table_gradient)
-        return total
+        ctx: Any, states: Tensor, table: Tensor, terms: _Terms, block: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        hard, soft, *gradients = _scan(states, table, terms, block, dtype)
+        ctx.save_for_backward(states, table, *gradients)
+        ctx.terms, ctx.block, ctx.dtype = terms, block, dtype
+        return hard, soft
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        state_gradient, table_gradient = ctx.saved_tensors
-        return outputs[0] * state_gradient, outputs[0] * table_gradient, None, None, None, None
+        states, table, state_gradient, table_gradient = ctx.saved_tensors
+        hard, soft = outputs
+        if ctx.terms.items is not None and not torch.equal(hard, soft):
+            # The gradients at hand are those of the plain sum, which is what a training minimises.
+            terms = ctx.terms.scaled(float(hard), float(soft))
+            *_, state_gradient, table_gradient = _scan(states, table, terms, ctx.block, ctx.dtype)
+            hard = torch.ones_like(hard)
+        return hard * state_gradient, hard * table_gradient, None, None, None
 
 
 def linear_cross_entropy(
@@ -65,10 +125,61 @@ def linear_cross_entropy(
     float32; at most `max_logit_mib` MiB of scores exist at once. Returns the mean over positions, a
     scalar; `weights` float32 [positions] make it a weighted mean.
     """
-    if weights is None:
-        weights = torch.ones_like(targets, dtype=torch.float32)
-    block = max(max_logit_mib * 2**20 // (4 * (table.shape[0] - 1)), 1)
-    loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        states, table[1:], targets - 1, weights / weights.sum(), block, dtype
+    terms = _Terms(targets - 1, _normalised(targets, weights))
+    block = _block(table, max_logit_mib)
+    loss: Tensor
+    loss, _ = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        states, table[1:], terms, block, dtype
     )
     return loss
+
+
+def soft_cross_entropy(
+    states: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    soft: SoftTargets,
+    max_logit_mib: int = 64,
+    dtype: torch.dtype = torch.float32,
+    weights: Tensor | None = None,
+    scales: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Tensor, Tensor]:
+    """`linear_cross_entropy`, and how far the softmax is from a teacher's, from the same scores.
+
+    The second term is KL(teacher ‖ student), its teacher renormalised on the K items of `soft`, its
+    student a softmax over the whole catalogue: what the student gives to other items counts against
+    it. Both sides have the temperature of `soft`; the term is multiplied by its square, so that the
+    gradient's size does not depend on it (Hinton et al., arXiv 1503.02531). A plain mean over
+    positions: `weights` concern the first term alone.
+
+    `scales` multiply the two terms. They are asked for here because the gradients of the sum come at
+    the price of one term, and those of any other combination at twice that.
+    """
+    shares = soft.shares()
+    soft_weight = scales[1] * soft.temperature**2 / len(targets)
+    terms = _Terms(
+        targets - 1,
+        scales[0] * _normalised(targets, weights),
+        soft.items - 1,
+        shares,
+        soft.temperature,
+        soft_weight,
+    )
+    # A temperature needs a second softmax beside the first.
+    at_once = 1 if soft.temperature == 1 else 2
+    block = _block(table, max_logit_mib, at_once)
+    hard, crossed = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        states, table[1:], terms, block, dtype
+    )
+    return hard, crossed + soft_weight * torch.xlogy(shares, shares).sum()
+
+
+def _normalised(targets: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        weights = torch.ones_like(targets, dtype=torch.float32)
+    return weights / weights.sum()
+
+
+def _block(table: Tensor, max_logit_mib: int, at_once: int = 1) -> int:
+    """Positions whose scores may exist at once."""
+    return max(max_logit_mib * 2**20 // (4 * at_once * (table.shape[0] - 1)), 1)
