@@ -24,7 +24,17 @@ from slmrec.training.batches import Windows, training_windows
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DECIDING = ("models", "training/batches.py", "distillation")
 """Code that decides what a shard holds, in the package; of `distillation` not what reads a shard."""
-_READERS = frozenset({"read_cache.py", "losses.py", "distill.py"})
+_READERS = frozenset(
+    {
+        "read_cache.py",
+        "losses.py",
+        "distill.py",
+        "student.py",
+        "distance.py",
+        "block_influence.py",
+        "sample.py",
+    }
+)
 
 
 @dataclass(frozen=True)
