@@ -375,21 +375,57 @@ class LossWeights(Section):
     multi_supervision: Weight = 0.1
     """λ3 · cross-entropy of a head at each inner block end; no effect with one block."""
     logits: Weight = 0.5
-    """λ4 · KL(teacher ‖ student) over the teacher's cached top-K items."""
+    """λ4 · KL(teacher ‖ student): the teacher over its cached top-K items, the student over the whole
+    catalogue, so that what it gives to other items counts against it."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Of the KL term, both sides."""
+    """Of the KL on logits, both sides; its square multiplies the term."""
+    attention: Weight = 0.0
+    """λ5 · KL(teacher ‖ student) of where each position looks in the last layer of a block, the mean
+    over heads; needs `cache_teacher.attention`."""
+
+
+class SequenceWeights(Section):
+    """What a training target counts in the cross-entropy by its place in the history.
+
+    Weights multiply each other and those of `training.recency_half_life_days`; null: all alike.
+    """
+
+    position_half_life: Annotated[float, Field(gt=0)] | None = None
+    """A target counts half as much for every so many interactions before the end of its user's
+    training history."""
+    gap_half_life_days: Annotated[float, Field(gt=0)] | None = None
+    """A target counts half as much for every so many days since the interaction before it. No effect on
+    logs that have only an order: their times are places in the history, which count as seconds."""
 
 
 class DistillStudent(Section):
     """The student and what it learns from the cache."""
 
     layers: Positive = 1
-    """Decoder layers, initialised from the teacher's first ones."""
+    """Decoder layers, fewer than the teacher's."""
+    initial_layers: Literal["first", "block_influence", "random"] = "first"
+    """Copied from the teacher: its first layers, or those that turn their input furthest (ShortGPT,
+    arXiv 2403.03853); `random`: none. A student whose width, heads or feed_forward are not the
+    teacher's, or whose teacher is no decoder of ours, starts with random layers."""
+    width: Positive | None = None
+    """Null: the teacher's. Another width starts from the teacher's item embeddings, projected, and has
+    a learned map to the teacher's width at each block end, which is dropped afterwards."""
+    heads: Positive | None = None
+    """Null: the teacher's in the teacher's width, else one for each 32 of the width."""
+    feed_forward: Positive | None = None
+    """Null: the teacher's in the teacher's width, else four times the width."""
     memory: Annotated[int, Field(ge=0)] = 64
     """Transitions of each item that the student keeps beside its layers, where its teacher is an
     ensemble and so has counted them; 0: none."""
     losses: LossWeights = LossWeights()
+    sequence_weights: SequenceWeights = SequenceWeights()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width is not None and self.heads is not None:
+            _check_heads(self.width, self.heads)
+        return self
 
 
 class Variant(Section):
@@ -461,6 +497,12 @@ class PipelineConfig(Section):
                 raise ValueError(
                     f"cache_teacher.blocks is {blocks} and does not divide {name}, {layers}"
                 )
+        attention = self.distill_student.losses.attention
+        if attention and not self.cache_teacher.attention:
+            raise ValueError(
+                f"distill_student.losses.attention is {attention:g} and cache_teacher.attention is "
+                "false; set cache_teacher.attention to true"
+            )
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError(f"variants: the names {names} are not all different")

@@ -26,8 +26,9 @@ from torch import Tensor
 from slmrec.config import CacheTeacher, LossWeights
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.cache_format import CachedTeacher
-from slmrec.distillation.distill import SupervisionHeads, distillation_losses
+from slmrec.distillation.distill import distillation_losses
 from slmrec.distillation.read_cache import TeacherCache
+from slmrec.distillation.student import Scaffold
 from slmrec.distillation.teachers import DecoderTeacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.models.decoder import Decoder
@@ -61,9 +62,9 @@ def gradient(
     teacher: Decoder, batch: Batch, truth: CachedTeacher, term: str, weights: LossWeights
 ) -> Tensor:
     """Gradient of one term at a student that is the teacher's first two layers."""
-    student = teacher.first_layers(2, 0.0, 0.0).eval()
-    heads = SupervisionHeads(8, 2)
-    terms = distillation_losses(student, heads, batch, truth, weights, 64, torch.float32)
+    student = teacher.with_layers([0, 1], 0.0, 0.0).eval()
+    scaffold = Scaffold(8, 2, 8)
+    terms = distillation_losses(student, scaffold, batch, truth, weights, 64, torch.float32)
     terms[term].backward()
     return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
 
@@ -117,7 +118,7 @@ def test_gradients_of_attention_rows_equal_those_of_a_live_teacher(
     gradients = []
     for rows in (stored, live):
         assert rows is not None
-        student = decoder.first_layers(2, 0.0, 0.0).eval()
+        student = decoder.with_layers([0, 1], 0.0, 0.0).eval()
         mask = packed_mask(batch.segments)
         hidden = student.read(batch.items, batch.positions, mask, 2, attention=True)
         mine = window_rows(hidden.attention, batch.positions, real, 8)

@@ -145,13 +145,19 @@ def test_scores_do_not_depend_on_padding_when_batched_with_a_longer_history() ->
     torch.testing.assert_close(batched, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_first_layers_keep_embeddings_layers_and_norm_of_the_teacher() -> None:
-    teacher = random_decoder(feed_forward=(24, 24, 24, 24))
-    student = teacher.first_layers(1, dropout=0.0, embedding_dropout=0.0)
-    assert student.shape.layers == 1
+def test_chosen_layers_embeddings_and_norm_are_copies_of_the_teachers() -> None:
+    teacher = random_decoder(feed_forward=(24, 16, 24, 8))
+    student = teacher.with_layers([1, 3], dropout=0.0, embedding_dropout=0.0)
+    assert student.shape.feed_forward == (16, 8)
     for name, tensor in student.state_dict().items():
-        assert torch.equal(tensor, teacher.state_dict()[name])
-        assert tensor.data_ptr() != teacher.state_dict()[name].data_ptr()
+        theirs = name.replace("layers.1.", "layers.3.").replace("layers.0.", "layers.1.")
+        assert torch.equal(tensor, teacher.state_dict()[theirs])
+        assert tensor.data_ptr() != teacher.state_dict()[theirs].data_ptr()
+
+
+def test_layers_are_refused_when_the_decoder_does_not_have_them() -> None:
+    with pytest.raises(ConfigError, match="a decoder that has 2"):
+        random_decoder().with_layers([0, 1, 2], dropout=0.0, embedding_dropout=0.0)
 
 
 def test_backbone_is_everything_but_the_item_table() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slmrec.training.losses import linear_cross_entropy
+from slmrec.training import losses
+from slmrec.training.losses import SoftTargets, linear_cross_entropy, soft_cross_entropy
 
 
 def test_cross_entropy_is_the_log_of_the_softmax_when_scores_are_known() -> None:
@@ -58,3 +59,77 @@ def test_bfloat16_products_stay_near_float32() -> None:
     exact = linear_cross_entropy(states, table, targets)
     rounded = linear_cross_entropy(states, table, targets, dtype=torch.bfloat16)
     assert rounded.item() == pytest.approx(exact.item(), rel=5e-3)
+
+
+def two_items() -> tuple[torch.Tensor, torch.Tensor]:
+    """A state and a table under which item 1 has the probability 3/4 and item 2 1/4."""
+    return torch.tensor([[1.0]]), torch.tensor([[7.0], [math.log(3)], [0.0]])
+
+
+def test_divergence_equals_hand_arithmetic_over_two_items() -> None:
+    states, table = two_items()
+    soft = SoftTargets(torch.tensor([[2, 1]]), torch.tensor([[0.0, 0.0]]), temperature=1.0)
+    hard, divergence = soft_cross_entropy(states, table, torch.tensor([1]), soft)
+    assert hard.item() == pytest.approx(math.log(4 / 3), abs=1e-6)
+    expected = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert divergence.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_divergence_counts_what_the_student_gives_to_other_items() -> None:
+    states, table = two_items()
+    soft = SoftTargets(torch.tensor([[2]]), torch.tensor([[0.0]]), temperature=1.0)
+    _, divergence = soft_cross_entropy(states, table, torch.tensor([1]), soft)
+    assert divergence.item() == pytest.approx(math.log(4), abs=1e-6)  # −log 1/4
+
+
+def test_temperature_softens_both_sides_and_its_square_multiplies() -> None:
+    states, table = two_items()
+    soft = SoftTargets(torch.tensor([[1, 2]]), torch.tensor([[math.log(9), 0.0]]), temperature=2.0)
+    _, divergence = soft_cross_entropy(states, table, torch.tensor([1]), soft)
+    student = math.sqrt(3) / (1 + math.sqrt(3))  # of item 1
+    expected = 0.75 * math.log(0.75 / student) + 0.25 * math.log(0.25 / (1 - student))
+    assert divergence.item() == pytest.approx(4 * expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (2.0, 2.0), (0.0, 1.0), (3.0, 0.5)])
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_both_terms_and_their_gradients_equal_torch(
+    temperature: float, factors: tuple[float, float]
+) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(700, 8, requires_grad=True)
+    table = torch.randn(401, 8, requires_grad=True)
+    targets, weights = torch.randint(1, 401, (700,)), torch.rand(700)
+    items = torch.rand(700, 400).topk(5).indices + 1
+    soft = SoftTargets(items, torch.randn(700, 5), temperature)
+    terms = soft_cross_entropy(states, table, targets, soft, 1, weights=weights, scales=(0.5, 1.5))
+    (factors[0] * terms[0] + factors[1] * terms[1]).backward()
+    ours = states.grad.clone(), table.grad.clone()
+    states.grad = table.grad = None
+    scores = states @ table[1:].T
+    each = F.cross_entropy(scores, targets - 1, reduction="none")
+    teacher = torch.zeros(700, 400).scatter(1, items - 1, (soft.scores / temperature).softmax(1))
+    student = F.log_softmax(scores / temperature, dim=1)
+    expected = (
+        0.5 * (weights * each).sum() / weights.sum(),
+        1.5 * temperature**2 * F.kl_div(student, teacher, reduction="batchmean"),
+    )
+    (factors[0] * expected[0] + factors[1] * expected[1]).backward()
+    for found, right in zip(terms, expected, strict=True):
+        assert found.item() == pytest.approx(right.item(), rel=1e-5)
+    torch.testing.assert_close(ours[0], states.grad, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(ours[1], table.grad, atol=1e-6, rtol=1e-4)
+    assert ours[1][0].abs().max() == 0  # padding is neither scored nor moved
+
+
+def test_scores_are_made_once_when_the_sum_of_both_terms_is_minimised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scans = []
+    scan = losses._scan
+    monkeypatch.setattr(losses, "_scan", lambda *a: scans.append(1) or scan(*a))
+    states, table = torch.randn(6, 4, requires_grad=True), torch.randn(8, 4)
+    soft = SoftTargets(torch.randint(1, 8, (6, 3)), torch.randn(6, 3), 1.0)
+    terms = soft_cross_entropy(states, table, torch.randint(1, 8, (6,)), soft)
+    (0.3 * torch.stack(terms).sum()).backward()
+    assert len(scans) == 1

@@ -5,83 +5,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from slmrec.config import DistillStudent, LossWeights
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.cache_format import CachedTeacher
-from slmrec.distillation.losses import cosine_loss, norm_loss, top_k_divergence
+from slmrec.distillation.distance import teacher_distance
+from slmrec.distillation.losses import (
+    attention_divergence,
+    cosine_loss,
+    norm_loss,
+    sampled_divergence,
+)
 from slmrec.distillation.read_cache import TeacherCache
+from slmrec.distillation.student import Scaffold, build_student
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
-from slmrec.models.encoder import packed_mask
+from slmrec.models.encoder import SequenceEncoder, packed_mask, window_rows
 from slmrec.progress import Progress
-from slmrec.training.batches import Batch, pack, packed_batches, training_windows
+from slmrec.training.batches import Batch
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
+from slmrec.training.losses import SoftTargets, soft_cross_entropy
 from slmrec.training.objective import catalogue_loss
-
-
-class SupervisionHeads(nn.Module):
-    """One head for each inner block end, making its state one that items can be scored with.
-
-    They exist only while the student learns and are dropped afterwards.
-    """
-
-    def __init__(self, width: int, blocks: int) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.RMSNorm(width), nn.Linear(width, width, bias=False))
-            for _ in range(blocks - 1)
-        )
-
-
-def distillation_losses(
-    student: Decoder,
-    heads: SupervisionHeads,
-    batch: Batch,
-    cached: CachedTeacher,
-    weights: LossWeights,
-    max_logit_mib: int,
-    dtype: torch.dtype,
-) -> Losses:
-    """Every switched-on term, weighted, averaged over blocks and positions.
-
-    `cached` describes the real positions of the batch in row-major order.
-    """
-    blocks = cached.states.shape[1]
-    real = batch.targets > 0
-    outputs = student(batch.items, batch.positions, packed_mask(batch.segments), blocks)
-    states = [output[real].float() for output in outputs]
-    table = student.items.weight
-
-    def cross_entropy(hidden: Tensor) -> Tensor:
-        return catalogue_loss(hidden, table, batch, max_logit_mib, dtype)
-
-    with torch.autocast(table.device.type, enabled=False):
-        terms = {"ce": cross_entropy(states[-1])}
-        matched = [(mine, cached.states[:, block]) for block, mine in enumerate(states)]
-        if weights.cosine:
-            terms["cosine"] = weights.cosine * _mean([cosine_loss(s, t) for s, t in matched])
-        if weights.norm:
-            terms["norm"] = weights.norm * _mean([norm_loss(s, t) for s, t in matched])
-        if weights.multi_supervision and blocks > 1:
-            inner = [
-                cross_entropy(head(state))
-                for head, state in zip(heads.heads, states[:-1], strict=True)
-            ]
-            terms["multi_supervision"] = weights.multi_supervision * _mean(inner)
-        if weights.logits:
-            terms["logits"] = weights.logits * top_k_divergence(
-                states[-1], table, cached.top_items, cached.top_scores, weights.temperature
-            )
-    return terms
-
-
-def _mean(terms: list[Tensor]) -> Tensor:
-    return torch.stack(terms).mean()
+from slmrec.training.sequence_weights import sequence_weights
 
 
 @dataclass(frozen=True)
@@ -96,35 +43,28 @@ class Distilled:
 
 
 def distill(
-    teacher: Decoder,
+    teacher: SequenceEncoder | None,
     sequences: Sequences,
     cache: TeacherCache,
     config: DistillStudent,
     progress: Progress,
     checkpoints: Path | None = None,
 ) -> Distilled:
-    """Train a student that starts from the teacher's first layers and learns from the cache.
+    """Train a student that learns from the cache.
 
-    The teacher gives only its weights: embeddings, first layers, final norm. No forward pass of it
-    is made. `checkpoints` as `train` takes it. Raises `ConfigError` when the layers do not divide into
-    the cache's blocks.
+    `teacher` gives only weights to start from, as `build_student` says; it may be none. `checkpoints`
+    as `train` takes it. Raises `ConfigError` when the settings do not fit the cache or the teacher.
     """
-    if config.layers % cache.blocks:
-        raise ConfigError(
-            f"distill_student.layers is {config.layers} and cannot be divided into the "
-            f"{cache.blocks} blocks of the teacher cache"
-        )
+    _require_fit(cache, config)
     torch.manual_seed(config.training.seed)
-    student = teacher.first_layers(
-        config.layers, config.training.dropout, config.training.embedding_dropout
-    )
-    heads = SupervisionHeads(student.shape.width, cache.blocks)
+    student = build_student(teacher, sequences, cache, config, progress)
+    scaffold = Scaffold(student.shape.width, cache.blocks, cache.width)
 
     def loss(batch: Batch, dtype: torch.dtype) -> Losses:
         cached = cache.read(batch.source[batch.source >= 0].numpy())
         return distillation_losses(
             student,
-            heads,
+            scaffold,
             batch,
             cached.to(batch.items.device),
             config.losses,
@@ -138,58 +78,107 @@ def distill(
         sequences,
         config.training,
         progress,
-        heads,
+        scaffold,
+        target_weights=sequence_weights(sequences, config.sequence_weights),
         checkpoints=checkpoints,
         depends_on=" ".join((config.to_json(), *(shard.digest for shard in cache.artifacts))),
     )
-    return Distilled(student, training, speed, teacher_distance(student, sequences, cache))
+    distance = teacher_distance(student, scaffold, sequences, cache)
+    return Distilled(student, training, speed, distance)
 
 
-@torch.inference_mode()
-def teacher_distance(
+def _require_fit(cache: TeacherCache, config: DistillStudent) -> None:
+    if config.layers % cache.blocks:
+        raise ConfigError(
+            f"distill_student.layers is {config.layers} and cannot be divided into the "
+            f"{cache.blocks} blocks of the teacher cache"
+        )
+    if config.losses.attention and not cache.layout.attention:
+        raise ConfigError(
+            f"distill_student.losses.attention is {config.losses.attention:g} and the teacher cache "
+            "holds no attention; set cache_teacher.attention to true and run cache_teacher again"
+        )
+
+
+def distillation_losses(
     student: Decoder,
-    sequences: Sequences,
-    cache: TeacherCache,
-    max_positions: int = 20_000,
-) -> dict[str, Any]:
-    """How far the student is from its teacher on training positions, block by block.
+    scaffold: Scaffold,
+    batch: Batch,
+    cached: CachedTeacher,
+    weights: LossWeights,
+    max_logit_mib: int,
+    dtype: torch.dtype,
+) -> Losses:
+    """Every switched-on term, weighted, averaged over blocks and positions.
 
-    The certificate: by Cauchy-Schwarz the scores that the two states give an item differ by at most
-    ‖h_teacher − h_student‖ · ‖e_item‖, so where the first score of the teacher's state leads the
-    second by more than twice the largest such bound, both states must agree on the first item. The
-    item embeddings are the student's, for both states. Measured on the first `max_positions`
-    positions of a fixed order.
+    `cached` describes the real positions of the batch in row-major order. Cross-entropies are weighted
+    means by what the batch's targets count, all other terms plain ones.
     """
-    windows = training_windows(sequences, student.max_length)
-    packing = pack(windows.length, student.max_length, np.random.default_rng(0))
-    cosine = torch.zeros(cache.blocks)
-    distance = torch.zeros(cache.blocks)
-    certified = same_first = positions = 0
-    table = student.items.weight[1:]  # without padding
-    longest = table.norm(dim=1).max()
-    for batch in packed_batches(sequences, windows, packing, 2048):
-        real = batch.targets > 0
-        outputs = student(batch.items, batch.positions, packed_mask(batch.segments), cache.blocks)
-        cached = cache.read(batch.source[real].numpy())
-        states = [output[real] for output in outputs]
-        for block, mine in enumerate(states):
-            theirs = cached.states[:, block]
-            cosine[block] += F.cosine_similarity(mine, theirs, dim=-1).sum()
-            distance[block] += (mine - theirs).norm(dim=-1).sum()
-        mine, theirs = states[-1], cached.states[:, -1]
-        best = (theirs @ table.T).topk(2, dim=1)
-        bound = (mine - theirs).norm(dim=-1) * longest
-        certified += int(((best.values[:, 0] - best.values[:, 1]) > 2 * bound).sum())
-        same_first += int(((mine @ table.T).argmax(dim=1) == best.indices[:, 0]).sum())
-        positions += int(real.sum())
-        if positions >= max_positions:
-            break
-    return {
-        "positions": positions,
-        "blocks": [
-            {"block": block + 1, "cosine": float(c) / positions, "distance": float(d) / positions}
-            for block, (c, d) in enumerate(zip(cosine, distance, strict=True))
-        ],
-        "certified_share": certified / positions,
-        "same_first_share": same_first / positions,
-    }
+    blocks = cached.states.shape[1]
+    real = batch.targets > 0
+    looks = weights.attention > 0
+    hidden = student.read(
+        batch.items, batch.positions, packed_mask(batch.segments), blocks, attention=looks
+    )
+    states = [state[real].float() for state in hidden.states]
+    table = student.items.weight
+    with torch.autocast(table.device.type, enabled=False):
+        terms = _catalogue_terms(states[-1], table, batch, cached, weights, max_logit_mib, dtype)
+        if weights.cosine or weights.norm:
+            matched = list(
+                zip(scaffold.in_teacher_width(states), cached.states.unbind(dim=1), strict=True)
+            )
+            if weights.cosine:
+                terms["cosine"] = weights.cosine * _mean([cosine_loss(s, t) for s, t in matched])
+            if weights.norm:
+                terms["norm"] = weights.norm * _mean([norm_loss(s, t) for s, t in matched])
+        if weights.multi_supervision and blocks > 1:
+            inner = [
+                catalogue_loss(state, table, batch, max_logit_mib, dtype)
+                for state in scaffold.inner_states(states)
+            ]
+            terms["multi_supervision"] = weights.multi_supervision * _mean(inner)
+        if looks:
+            assert cached.attention is not None, "the cache was checked to hold it"
+            places = cached.attention.shape[2]
+            rows = window_rows(hidden.attention, batch.positions, real, places)
+            terms["attention"] = weights.attention * attention_divergence(rows, cached.attention)
+    return terms
+
+
+def _catalogue_terms(
+    states: Tensor,
+    table: Tensor,
+    batch: Batch,
+    cached: CachedTeacher,
+    weights: LossWeights,
+    max_logit_mib: int,
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """The terms that score items: the cross-entropy and, where it is on, the divergence on logits."""
+    if not weights.logits:
+        return {"ce": catalogue_loss(states, table, batch, max_logit_mib, dtype)}
+    real = batch.targets > 0
+    targets, negatives = batch.targets[real], batch.negatives
+    soft = SoftTargets(cached.top_items, cached.top_scores, weights.temperature)
+    if negatives is not None:
+        divergence = sampled_divergence(
+            states, table, targets, soft, negatives.items, negatives.log_q, dtype
+        )
+        ce = catalogue_loss(states, table, batch, max_logit_mib, dtype)
+        return {"ce": ce, "logits": weights.logits * divergence}
+    ce, divergence = soft_cross_entropy(
+        states,
+        table,
+        targets,
+        soft,
+        max_logit_mib,
+        dtype,
+        batch.weights[real],
+        scales=(batch.weight_scale, weights.logits),
+    )
+    return {"ce": ce, "logits": divergence}
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).mean()

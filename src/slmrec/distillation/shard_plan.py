@@ -23,7 +23,17 @@ from slmrec.training.folds import digests_of_users
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DECIDING = ("models", "training/batches.py", "training/folds.py", "distillation")
 """Code that decides what a shard holds, in the package; of `distillation` not what reads a shard."""
-_READERS = frozenset({"read_cache.py", "losses.py", "distill.py"})
+_READERS = frozenset(
+    {
+        "read_cache.py",
+        "losses.py",
+        "distill.py",
+        "student.py",
+        "distance.py",
+        "block_influence.py",
+        "sample.py",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ may make different in every layer.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -214,15 +215,28 @@ class Decoder(SequenceEncoder):
                 states.append(hidden)
         return HiddenStates([*states, self.norm(hidden)], rows)
 
-    def first_layers(self, layers: int, dropout: float, embedding_dropout: float) -> "Decoder":
-        """A decoder of this one's embeddings, first `layers` layers and final norm, copied."""
-        if layers > len(self.layers):
-            raise ConfigError(f"{layers} layers asked of a decoder that has {len(self.layers)}")
-        shape = self.shape.model_copy(update={"feed_forward": self.shape.feed_forward[:layers]})
-        student = Decoder(shape, dropout, embedding_dropout)
-        mine = self.state_dict()
-        student.load_state_dict({name: mine[name] for name in student.state_dict()})
-        return student
+    def with_layers(
+        self, chosen: Sequence[int], dropout: float, embedding_dropout: float
+    ) -> "Decoder":
+        """A decoder of this one's embeddings, some of its layers and its final norm, copied.
+
+        `chosen`: which layers, counted from 0, in the order that they shall have. Raises
+        `ConfigError` when there is no such layer.
+        """
+        if not set(chosen) <= set(range(len(self.layers))):
+            raise ConfigError(
+                f"the layers {list(chosen)}, counted from 0, asked of a decoder that has "
+                f"{len(self.layers)}"
+            )
+        widths = tuple(self.shape.feed_forward[layer] for layer in chosen)
+        made = Decoder(
+            self.shape.model_copy(update={"feed_forward": widths}), dropout, embedding_dropout
+        )
+        made.items.load_state_dict(self.items.state_dict())
+        made.norm.load_state_dict(self.norm.state_dict())
+        for mine, layer in zip(made.layers, chosen, strict=True):
+            mine.load_state_dict(self.layers[layer].state_dict())
+        return made
 
 
 def _rotary(positions: Tensor, shape: DecoderShape) -> tuple[Tensor, Tensor]:

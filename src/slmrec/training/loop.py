@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slmrec.config import Training
@@ -78,18 +79,21 @@ def train(
     progress: Progress,
     extra_modules: nn.Module | None = None,
     *,
+    target_weights: NDArray[np.float32] | None = None,
     checkpoints: Path | None = None,
     depends_on: str = "",
 ) -> tuple[TrainingResult, TrainingSpeed]:
     """Minimise `loss` over packed windows; leave the best validated weights in `model`, on the CPU.
 
     `extra_modules` (projections, heads) are trained too and kept as they were at the last step.
-    Where `torch.distributed` is initialised, each process trains its part of every batch and all end
-    with the same weights.
+    `target_weights` float32 [interactions], positive: what each interaction counts as a target, times
+    its weight by recency. Where `torch.distributed` is initialised, each process trains its part of
+    every batch and all end with the same weights.
 
     A training that was stopped goes on after its last whole epoch in `checkpoints`, a directory of
     its own that is removed at the end. `depends_on` tells what decides the result besides
-    `sequences`, `config` and the initial weights: settings of the loss, digests of what it reads.
+    `sequences`, `config` and the initial weights: settings of the loss and of `target_weights`, digests
+    of what is read.
 
     Raises `SlmrecError` when nothing can be trained on or the loss is not finite, `ConfigError` when
     the configured device is absent.
@@ -114,6 +118,8 @@ def train(
         else config.recency_half_life_days
     )
     weights = recency_weights(sequences, half_life) if half_life else None
+    if target_weights is not None:
+        weights = target_weights if weights is None else target_weights * weights
     sampler = None if config.loss == "softmax" else NegativeSampler(sequences, config, device)
     capacity = row_capacity(windows.length, model.max_length)
     # The number of rows changes little between epochs; the schedule is fixed from the first.
