@@ -333,6 +333,11 @@ class TrainTeacher(Section):
                 f"item_embeddings is '{self.item_embeddings}' and text_encoder is "
                 f"'{self.text_encoder}'; expected a text_encoder with 'text' and only with it"
             )
+        if self.kind == "ensemble" and self.item_embeddings == "pretrained":
+            raise ValueError(
+                "kind is 'ensemble' and item_embeddings is 'pretrained'; expected 'random' or 'text': "
+                "what pretrain_items learned of all users would tell each network of its own fold"
+            )
         if self.freeze_items and self.item_embeddings == "random":
             raise ValueError(
                 "freeze_items is true and item_embeddings is 'random'; expected 'pretrained' or "

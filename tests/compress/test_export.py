@@ -24,13 +24,22 @@ def histories(*lengths: int) -> list[np.ndarray]:
     return [rng.integers(1, 41, size=length).astype(np.int32) for length in lengths]
 
 
-@pytest.fixture(scope="module")
-def model() -> Decoder:
+@pytest.fixture(scope="module", params=[0, 5], ids=["layers alone", "with a memory"])
+def model(request: pytest.FixtureRequest) -> Decoder:
     torch.manual_seed(7)
-    shape = DecoderShape(items=40, width=16, heads=2, feed_forward=(32,), max_length=6)
+    shape = DecoderShape(
+        items=40, width=16, heads=2, feed_forward=(32,), max_length=6, memory=request.param
+    )
     model = Decoder(shape).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
+    if model.memory is not None:
+        generator = np.random.default_rng(1)
+        neighbours = generator.integers(1, 41, size=(41, 5))
+        neighbours[0] = 0
+        model.memory.neighbours.copy_(torch.from_numpy(neighbours))
+        model.memory.weights.copy_(torch.rand(41, 5) * (model.memory.neighbours > 0))
+        model.memory.gain.fill_(0.5)
     return model
 
 

@@ -26,6 +26,7 @@ TEACHER = TrainTeacher(
     heads=2,
     feed_forward=16,
     max_length=8,
+    item_embeddings="random",
     training=QUICK,
 )
 

@@ -52,7 +52,7 @@ class TransitionMemory(nn.Module):
         newest = items.gather(1, place.clamp(min=0)) * (place >= 0)  # padding has no neighbours
         follows = self.neighbours[newest].long().flatten(1)  # [batch, RECENT · N]
         weight = (self.weights[newest] * DECAY ** age[None, :, None]).flatten(1)
-        found = torch.zeros(len(items), len(self.neighbours), device=items.device)
+        found = self.weights.new_zeros(items.shape[0], len(self.neighbours))
         found = found.scatter_add(1, follows, weight)
         share = found / found.sum(dim=1, keepdim=True).clamp(min=1e-12)
         return torch.log1p(share / FLOOR)
