@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from components.cache_teacher.step import run as cache_teacher
 from components.distill_student.step import run as distill_student
@@ -18,6 +19,7 @@ from slmrec.artifacts import open_artifact, publish
 from slmrec.config import (
     CacheTeacher,
     DistillStudent,
+    EnsembleMembers,
     PretrainItems,
     Training,
     TrainTeacher,
@@ -207,3 +209,46 @@ def test_variant_is_pruned_and_exported_as_it_says(
     history = [np.asarray([3, 4, 5], dtype=np.int32)]
     torch_scores = load_scorer(pruned).scores(history)
     np.testing.assert_allclose(load_scorer(servable).scores(history), torch_scores, atol=1e-4)
+
+
+def test_student_of_an_ensemble_keeps_its_transitions(branch: Branch, tmp_path: Path) -> None:
+    at, out = branch.path, lambda name: str(tmp_path / name)
+    config = TEACHER.model_copy(
+        update={
+            "kind": "ensemble",
+            "ensemble": EnsembleMembers(folds=2, top_k=4),
+            "item_embeddings": "random",
+            "layers": 2,
+        }
+    )
+    train_teacher(at("sequences"), at("sasrec"), config.to_json(), out("teacher"))
+    teacher = load_scorer(out("teacher"))
+    assert len(open_artifact(out("teacher")).json("report.json")["gains"]) == 2
+    settings = CacheTeacher(top_k=4).to_json()
+    for number in range(2):
+        cache_teacher(
+            at("sequences"), out("teacher"), f"{number}/2", settings, out(f"cache{number}")
+        )
+    caches = [out("cache0"), out("cache1")]
+    student = STUDENT.model_copy(update={"memory": 3})
+    distill_student(at("sequences"), out("teacher"), caches, student.to_json(), out("student"))
+    stored = open_artifact(out("student"))
+    model = load_decoder(stored)
+    assert model.memory is not None
+    assert model.memory.neighbours.shape == (13, 3)
+    # The circle goes on: within reach and a second hop, 5 leads to what comes after it.
+    assert set(model.memory.neighbours[5].tolist()) <= {6, 7, 8, 9, 10}
+    assert {"together", "scores", "transitions"} <= set(
+        stored.json("report.json")["validation_ndcg_at_10"]
+    )
+    assert model.parameters_backbone() < 0.3 * teacher.parameters_backbone
+    history = np.asarray([3, 4, 5], dtype=np.int32)
+    items, last = torch.from_numpy(history.astype(np.int64))[None], torch.tensor([2])
+    with torch.inference_mode():
+        layers = model.last_states(items, last) @ model.items.weight.T
+        expected = layers + model.memory.gain * model.memory.evidence(items, last)
+    found = load_scorer(out("student")).scores([history])
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+    alone = STUDENT.model_copy(update={"memory": 0})
+    distill_student(at("sequences"), out("teacher"), caches, alone.to_json(), out("alone"))
+    assert load_decoder(open_artifact(out("alone"))).memory is None
