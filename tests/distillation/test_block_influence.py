@@ -5,6 +5,7 @@ import torch
 
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.block_influence import block_influence, most_influential
+from slmrec.errors import SlmrecError
 from slmrec.models.decoder import Decoder, DecoderShape
 
 
@@ -44,6 +45,11 @@ def test_influence_is_that_of_the_decoder_at_work_when_it_was_training(
     dropping = still.with_layers(range(4), dropout=0.5, embedding_dropout=0.5).train()
     assert block_influence(dropping, cycles) == block_influence(still, cycles)
     assert not any(layer._forward_hooks for layer in dropping.layers)
+
+
+def test_influence_is_refused_when_nothing_can_be_read(make_decoder, make_sequences) -> None:
+    with pytest.raises(SlmrecError, match="no user has two training interactions"):
+        block_influence(make_decoder(), make_sequences([[1, 2, 3], [2, 3, 1]]))
 
 
 def test_most_influential_layers_keep_their_order_and_the_first_wins_a_tie() -> None:
