@@ -58,6 +58,18 @@ def test_section_survives_the_way_through_json() -> None:
             "train_teacher: {layers: 2}\ndistill_student: {layers: 2}",
             "fewer layers than its teacher",
         ),
+        (
+            "distill_student: {losses: {attention: 0.1}}",
+            r"losses\.attention is 0\.1 and .*; set cache_teacher\.attention to true",
+        ),
+        (
+            "distill_student: {width: 48, heads: 5}",
+            "heads is 5 and width is 48; expected heads to divide width",
+        ),
+        (
+            "distill_student: {heads: 3}",
+            r"distill_student\.heads is 3 and width is 64; expected heads to divide width",
+        ),
         ("cache_teacher: {blocks: 3}", r"blocks is 3 and does not divide train_teacher\.layers, 8"),
         ("train_teacher: {width: 30, heads: 4}", "heads is 4 and width is 30"),
         ("train_teacher: {kind: pretrained}", "the section 'pretrained' is missing"),

@@ -220,10 +220,11 @@ class Training(Section):
     seed: Seed = 17
 
 
-def _check_heads(width: int, heads: int) -> None:
+def _check_heads(width: int, heads: int, section: str = "") -> None:
     if width % heads or (width // heads) % 2:
         raise ValueError(
-            f"heads is {heads} and width is {width}; expected heads to divide width into even parts"
+            f"{section}heads is {heads} and width is {width}; expected heads to divide width into even "
+            "parts"
         )
 
 
@@ -428,8 +429,8 @@ class DistillStudent(Section):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
-        if self.width is not None and self.heads is not None:
-            _check_heads(self.width, self.heads)
+        if self.width is not None:
+            _check_heads(self.width, self.heads or 1)
         return self
 
 
@@ -502,6 +503,10 @@ class PipelineConfig(Section):
                 raise ValueError(
                     f"cache_teacher.blocks is {blocks} and does not divide {name}, {layers}"
                 )
+        heads = self.distill_student.heads
+        if heads is not None:
+            width = self.distill_student.width or self.train_teacher.width
+            _check_heads(width, heads, "distill_student.")
         attention = self.distill_student.losses.attention
         if attention and not self.cache_teacher.attention:
             raise ValueError(

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.sample import sampled_batches
+from slmrec.errors import SlmrecError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask
 
@@ -45,6 +46,11 @@ def block_influence(
     finally:
         for hook in hooks:
             hook.remove()
+    if not positions:
+        raise SlmrecError(
+            "no user has two training interactions to measure the teacher's layers on; lower "
+            "build_sequences.validation_share and test_share or bring more data"
+        )
     return [1 - total / positions for total in similar]
 
 

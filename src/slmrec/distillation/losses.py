@@ -51,7 +51,8 @@ def sampled_divergence(
     """
     drawn, copies = negatives.unique(return_counts=True)  # type: ignore[no-untyped-call]
     is_known = known_among(drawn, torch.cat((soft.items, targets[:, None]), dim=1), len(table))
-    liked = torch.einsum("pd,pkd->pk", states, F.embedding(soft.items, table))
+    # In this order the gradient of the embeddings is laid out as they are, so that none is copied.
+    liked = torch.bmm(F.embedding(soft.items, table), states[:, :, None])[:, :, 0]
     target = (states * F.embedding(targets, table)).sum(dim=1, keepdim=True)
     target = target.masked_fill(
         (soft.items == targets[:, None]).any(dim=1, keepdim=True), -torch.inf
