@@ -65,7 +65,9 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     section: Any = settings
     for name in parents:
-        section = section.setdefault(name, {})
+        if section.get(name) is None:  # absent, or an optional section that is not there
+            section[name] = {}
+        section = section[name]
         if not isinstance(section, dict):
             raise ConfigError(f"--set {override}: '{name}' is not a section")
     section[last] = value

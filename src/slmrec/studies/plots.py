@@ -112,6 +112,6 @@ def _with_intervals(
     values = [figure["value"] for figure in found]
     below = [figure["value"] - figure["ci95"][0] for figure in found]
     above = [figure["ci95"][1] - figure["value"] for figure in found]
-    axes.errorbar(
-        list(rows), values, [below, above], fmt=style, color=colour, label=label, capsize=3
-    )
+    aside = 1.03 if style.startswith("s") else 1.0  # so that intervals do not hide each other
+    places = [aside * depth for depth in rows]
+    axes.errorbar(places, values, [below, above], fmt=style, color=colour, label=label, capsize=3)

@@ -114,5 +114,5 @@ def variant_config(name: str, config: PipelineConfig) -> DistillStudent:
 
 def _value(settings: Any, path: str) -> Any:
     for part in path.split("."):
-        settings = settings[part]
+        settings = (settings or {}).get(part)  # an optional section may be absent
     return settings
