@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline import datasets
+from pipeline import datasets, study
 from pipeline.parameters import SAMPLE
-from pipeline.paths import CONFIGS, PIPELINE_FILE
+from pipeline.paths import PIPELINE_FILE
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     help="From an interaction log to a small, fast sequential recommender, kept fresh.",
 )
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(study.app, name="study")
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""
@@ -82,15 +83,12 @@ def run(
 
     Example: python -m pipeline run --interactions ratings.csv --items movies.csv
     """
-    from pipeline.parameters import config_parameters
-    from slmrec.config_file import load_config
+    from pipeline.parameters import chosen_settings, config_parameters
+    from pipeline.sources import absolute, check_source
 
-    sample = interactions.startswith(SAMPLE)
-    overrides = [*set_, *([f"ingest_interactions.format={format}"] if format else [])]
-    chosen = config or CONFIGS / ("sample.yaml" if sample else "default.yaml")
-    settings = load_config(chosen, overrides)
+    settings = chosen_settings(interactions, config, set_, format)
     for source in filter(None, (interactions, items)):
-        _check_source(source)
+        check_source(source)
     if not PIPELINE_FILE.exists():
         raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'")
 
@@ -103,8 +101,8 @@ def run(
     place = Home(home)
     place.path.mkdir(parents=True, exist_ok=True)
     parameters = {
-        "interactions": interactions if sample else _absolute(interactions),
-        "items": _absolute(items) if items else "",
+        "interactions": absolute(interactions),
+        "items": absolute(items) if items else "",
         "force": force,
         **config_parameters(settings),
     }
@@ -167,18 +165,3 @@ def doctor(
     print_findings(Console(), findings)
     if any(finding.needed and not finding.good for finding in findings):
         raise ConfigError("the pipeline cannot run here; see the lines marked ✗ above")
-
-
-def _absolute(source: str) -> str:
-    return source if "://" in source else str(Path(source).resolve())
-
-
-def _check_source(source: str) -> None:
-    if source.startswith(SAMPLE):
-        from slmrec.data.sample import parse_sample
-
-        parse_sample(source)
-    elif "://" not in source:
-        from slmrec.data.source import resolve
-
-        resolve(source)

@@ -21,8 +21,11 @@ from rich.text import Text
 class RunDisplay:
     """Shows steps as they start, go on and end; plain lines when the output is not a terminal."""
 
-    def __init__(self, console: Console, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, console: Console, parameters: dict[str, Any], doing: str = "running the pipeline"
+    ) -> None:
         self._console = console
+        self._doing = doing
         self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
         self._progress = Progress(
@@ -48,7 +51,7 @@ class RunDisplay:
 
     def __enter__(self) -> Self:
         self._console.print(
-            f"slmrec: running the pipeline on {self._source}",
+            f"slmrec: {self._doing} on {self._source}",
             highlight=False,
             soft_wrap=True,
             markup=False,

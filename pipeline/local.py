@@ -164,7 +164,7 @@ def run_pipeline(
         CHECKPOINTS_VARIABLE: str(checkpoints.resolve()),
         TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
     }
-    with _environment(folder, reader.path, kept), _children_end_with_us(), reader:
+    with _environment(folder, reader.path, kept), children_end_with_us(), reader:
         try:
             _execute(executed, home, run_id, parameters, keep, folder / "kfp.log")
         except RuntimeError as error:
@@ -271,7 +271,7 @@ def _environment(folder: Path, events: Path, kept: Mapping[str, str]) -> Iterato
 
 
 @contextlib.contextmanager
-def _children_end_with_us() -> Iterator[None]:
+def children_end_with_us() -> Iterator[None]:
     """On Ctrl-C or termination end the running steps first, so that none goes on unseen."""
 
     def interrupt(number: int, frame: object) -> None:

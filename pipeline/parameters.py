@@ -1,5 +1,7 @@
 """From a configuration to the parameters of the compiled pipeline."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.paths import CONFIGS
@@ -9,6 +11,23 @@ from slmrec.config_file import load_config
 
 SAMPLE = "sample:"
 """The built-in generator with its default size."""
+
+
+def chosen_settings(
+    interactions: str,
+    config: Path | None,
+    overrides: Sequence[str],
+    format: str = "",
+    usual: str = "default.yaml",
+) -> PipelineConfig:
+    """What the options of the command line choose.
+
+    Without `config` it is the sample's settings file for a sample, else the `usual` one.
+    """
+    sample = interactions.startswith(SAMPLE)
+    chosen = config or CONFIGS / ("sample.yaml" if sample else usual)
+    named = [f"ingest_interactions.format={format}"] if format else []
+    return load_config(chosen, [*overrides, *named])
 
 
 def config_parameters(config: PipelineConfig) -> dict[str, Any]:

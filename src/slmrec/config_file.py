@@ -44,6 +44,14 @@ def parse_config(settings: Mapping[str, Any], source: str) -> PipelineConfig:
         raise ConfigError(explain(PipelineConfig, error, source)) from None
 
 
+def change_config(config: PipelineConfig, overrides: Iterable[str]) -> PipelineConfig:
+    """The settings with `a.b=value` overrides applied. Raises `ConfigError` as `load_config` does."""
+    settings = config.model_dump(mode="json")
+    for override in overrides:
+        _apply_override(settings, override)
+    return parse_config(settings, source="--set")
+
+
 def _apply_override(settings: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
@@ -57,7 +65,9 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     section: Any = settings
     for name in parents:
-        section = section.setdefault(name, {})
+        if section.get(name) is None:  # absent, or an optional section that is not there
+            section[name] = {}
+        section = section[name]
         if not isinstance(section, dict):
             raise ConfigError(f"--set {override}: '{name}' is not a section")
     section[last] = value

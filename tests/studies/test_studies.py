@@ -1,0 +1,168 @@
+"""Each study from its job to its three files."""
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from slmrec.artifacts import MANIFEST
+from slmrec.studies.__main__ import run
+from slmrec.studies.variants import VARIANTS
+
+FILES = {"README.md", "results.json", "figure.svg"}
+
+
+@pytest.fixture(params=["depth", "ablation", "certificate"])
+def job(request, make_job):
+    return make_job(request.param, variants=tuple(VARIANTS))
+
+
+TRAININGS = {
+    # two depths, two seeds
+    "depth": {"train_sasrec": 1, "train_teacher": 4},
+    # the teacher and ce-fresh; every other variant
+    "ablation": {
+        "train_sasrec": 1,
+        "train_teacher": 1 + 2,
+        "distill": 2 * (len(VARIANTS) - 1),
+    },
+    "certificate": {"train_sasrec": 1, "train_teacher": 1, "distill": 2},
+}
+
+
+def test_three_small_files_are_written_and_a_second_start_trains_nothing(
+    job, trained, events
+) -> None:
+    run(job)
+    assert {path.name for path in job.output.iterdir()} == FILES
+    assert {name: trained.count(name) for name in set(trained)} == TRAININGS[job.study]
+    first = {name: (job.output / name).read_bytes() for name in FILES}
+    assert len(first["figure.svg"]) < 100_000
+    assert len(first["results.json"]) < 20_000
+    assert ElementTree.fromstring(first["figure.svg"]).tag.endswith("svg")
+
+    trained.clear()
+    shutil.rmtree(job.output)
+    run(job)
+    assert trained == []
+    assert {name: (job.output / name).read_bytes() for name in FILES} == first
+    assert len(events("cached")) == sum(TRAININGS[job.study].values())
+
+
+def test_the_same_bytes_are_written_when_everything_is_trained_again(make_job) -> None:
+    once = make_job("certificate", seeds=1)
+    again = make_job("certificate", seeds=1, output="other", work="elsewhere")
+    run(once)
+    run(again)
+    for name in FILES:
+        assert (once.output / name).read_bytes() == (again.output / name).read_bytes()
+
+
+def test_only_what_is_missing_is_trained_when_a_study_was_stopped(make_job, trained) -> None:
+    run(make_job("depth", seeds=1))
+    trained.clear()
+    run(make_job("depth", seeds=2))
+    assert trained == ["train_teacher", "train_teacher"]
+
+
+def test_only_the_damaged_training_is_repeated(make_job, trained, events) -> None:
+    job = make_job("depth", seeds=1)
+    run(job)
+    trained.clear()
+    damaged = next(job.work.glob("teacher-*")) / MANIFEST
+    damaged.write_text("{")
+    run(job)
+    assert trained == ["train_teacher"]
+    assert any("made again" in event["text"] for event in events("message"))
+
+
+def test_the_page_tells_data_settings_seeds_findings_figure_and_command(make_job) -> None:
+    job = make_job("depth")
+    run(job)
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    page = (job.output / "README.md").read_text(encoding="utf-8")
+    assert results["data"]["users"] == 60
+    assert results["data"]["items"] == 12
+    assert results["seeds"] == [17, 18]
+    for words in (
+        "circle.csv",
+        results["data"]["digest"][:12],
+        "60 users, 12 items, 540 interactions",
+        "leave_one_out, 60 test users",
+        "0123456789ab",
+        "| seeds | 17, 18 |",
+        "](figure.svg)",
+        job.command,
+        *results["findings"],
+    ):
+        assert words in page
+
+
+def test_depth_measures_each_depth_trained_and_the_deepest_one_cut(make_job) -> None:
+    job = make_job("depth")
+    run(job)
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    assert [row["layers"] for row in results["trained"]] == [1, 2]
+    assert [row["layers"] for row in results["cut"]] == [1]
+    assert len(results["block_influence"]) == 2
+    shallow, deep = results["trained"]
+    found = deep["versus"]["trained-1"]
+    assert found["difference"] == pytest.approx(
+        deep["metrics"]["ndcg@10"]["value"] - shallow["metrics"]["ndcg@10"]["value"], abs=2e-6
+    )
+    assert found["ci95"][0] <= found["difference"] <= found["ci95"][1]
+    # a metric is the mean over seeds, so the mean of what each seed gave
+    assert sum(deep["by_seed"]) / 2 == pytest.approx(deep["metrics"]["ndcg@10"]["value"], abs=2e-6)
+
+
+def test_ablation_tells_of_every_variant_trained_or_left_out(make_job, events) -> None:
+    job = make_job("ablation", variants=tuple(VARIANTS), seeds=1)
+    run(job)
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    names = [row["name"] for row in results["variants"]]
+    assert results["left_out"] == {}
+    assert names == ["teacher", *VARIANTS]
+
+
+def test_ablation_tells_of_a_variant_that_cannot_differ(make_job, events) -> None:
+    blocks = {"blocks": 1}
+    job = make_job("ablation", variants=("ce-fresh", "ce", "ce+ms"), seeds=1)
+    one = job.config.model_copy(
+        update={"cache_teacher": job.config.cache_teacher.model_copy(update=blocks)}
+    )
+    run(job.model_copy(update={"config": one}))
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    assert list(results["left_out"]) == ["ce+ms"]
+    said = " ".join(event["text"] for event in events("message"))
+    assert "ce+ms is left out" in said
+    page = (job.output / "README.md").read_text(encoding="utf-8")
+    assert "| ce+ms | cache_teacher.blocks is 1" in page
+
+
+def test_certificate_finds_no_more_than_what_is_so(make_job) -> None:
+    job = make_job("certificate")
+    run(job)
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    shares = {name: found["value"] for name, found in results["shares"].items()}
+    assert shares["certified"] <= shares["certified_by_pair"] <= shares["same_first"] <= 1
+    assert [step["block"] for step in results["blocks"]] == [1, 2]
+    at_one = next(point for point in results["curve"] if point["ratio"] == 1)
+    assert at_one["share"] == shares["certified"]
+    assert at_one["agreeing"] in (None, 1)
+    falling = [point["share_by_pair"] for point in results["curve"]]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_an_unfinished_study_writes_no_page(make_job, trained, monkeypatch) -> None:
+    from slmrec.studies import trainings
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainings, "distill", stop)
+    job = make_job("certificate")
+    with pytest.raises(KeyboardInterrupt):
+        run(job)
+    assert not Path(job.output).exists()
