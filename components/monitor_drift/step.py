@@ -29,7 +29,12 @@ def run(
     assert data.artifact is not None
     production = Registry(registry).production() if registry else None
     found = monitor(
-        data, settings, thresholds, production.data.last if production else None, progress
+        data,
+        settings,
+        thresholds,
+        production.data.last if production else None,
+        progress,
+        order_only=data.artifact.json("card.json")["order_only"],
     )
     properties: dict[str, Any] = {
         "verdict": found.verdict,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.runtime import ROOT
-from slmrec.artifacts import open_artifact, publish
+from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import MonitorDrift
 
 CONFIG = MonitorDrift(window_share=0.2, min_users=20, history_windows=1).to_json()
@@ -18,7 +18,7 @@ print(run(*sys.argv[1:])["verdict"])
 """
 
 
-def save_log(path, turned):
+def save_log(path, turned, *, order_only=False):
     """240 users, 3 to 15 interactions; with `turned`, other items from .7 of the time on."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 16, 240)
@@ -35,6 +35,7 @@ def save_log(path, turned):
     with publish(path, "sequences", properties={"items": 40}) as directory:
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array)
+        write_json(directory / "card.json", {"order_only": order_only})
     return str(path)
 
 
@@ -87,3 +88,12 @@ def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
     assert metadata["verdict"] == "not enough data"
     assert metadata["headline"] == "not enough data"
     assert open_artifact(tmp_path / "report").digest == metadata["digest"]
+
+
+def test_nothing_is_compared_when_the_log_has_no_times(tmp_path):
+    sequences = save_log(tmp_path / "sequences", turned=True, order_only=True)
+    said = run_step(sequences, str(tmp_path / "registry"), CONFIG, str(tmp_path / "report"))
+    assert said == "not enough data"
+    report = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
+    assert "an order and no times" in report["reason"]
+    assert report["history"] == []

@@ -52,6 +52,8 @@ def monitor(
     thresholds: DriftThresholds,
     production_last: int | None,
     progress: Progress,
+    *,
+    order_only: bool = False,
 ) -> DriftReport:
     """Compare the newest window of the log with the past.
 
@@ -64,10 +66,15 @@ def monitor(
     alarm in the newest alone. A model that was trained on part of the newest window has learned
     that part, so the verdict is then at most `watch`: training again would change nothing.
 
+    Where the log has an `order_only`, and so positions for times, there are no windows to compare.
+
     Raises `ConfigError` when so few permutations could not raise any alarm.
     """
     _check_resolution(config)
     log = timeline(sequences, config.seed)
+    if order_only:
+        reason = "the log has an order and no times, so there are no windows to compare"
+        return DriftReport(NOT_ENOUGH_DATA, reason, log, (), thresholds)
     size = round(config.window_share * sequences.interactions)
     seen = None if production_last is None else log.before(production_last)
     windows = _windows(log, size, config.history_windows + 2)
