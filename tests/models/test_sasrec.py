@@ -45,3 +45,16 @@ def test_backbone_leaves_out_item_and_position_tables() -> None:
     model = random_sasrec()
     tables = 21 * 16 + 8 * 16
     assert model.parameters_total() - model.parameters_backbone() == tables
+
+
+def test_items_are_larger_than_positions_when_both_start_alike() -> None:
+    torch.manual_seed(0)
+    model = SASRec(SASRecShape(items=200, width=64, layers=1, heads=2, max_length=8)).eval()
+    entered: list[torch.Tensor] = []
+    model.layers[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    with torch.inference_mode():
+        # The same item at two places differs by its place, another item at the same place by more.
+        model(torch.tensor([[5, 5, 9]]), torch.tensor([[0, 1, 1]]))
+    same_item, same_place, other = entered[0][0]
+    by_place, by_item = (same_item - same_place).norm(), (same_place - other).norm()
+    assert 6 < by_item / by_place < 11  # √64 = 8
