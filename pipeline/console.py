@@ -113,6 +113,9 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     console.print()
     if summary["models"]:
         console.print(models_table(summary))
+    faster = _faster(summary["student_over_teacher"])
+    if faster:
+        _say(console, "student", faster)
     decision = summary["decision"]
     if decision["reason"]:
         _say(
@@ -141,6 +144,19 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
             _say(console, label, f"{places[key]}/{name}")
     _say(console, "registry", places["registry"])
     console.print(f"  done in {summary['seconds']:.0f} s", highlight=False)
+
+
+def _faster(ratios: dict[str, float | None]) -> str:
+    """How many times as fast the student is as its teacher, in a sentence; empty where unknown."""
+    named = {
+        "epoch": "an epoch {} ×",
+        "layers_batch1": "its layers {} × for one user",
+        "layers_batch": "{} × for a batch",
+        "request_batch1": "a whole request {} ×",
+        "request_batch": "{} × for a batch",
+    }
+    parts = [words.format(f"{ratios[key]:.1f}") for key, words in named.items() if ratios.get(key)]
+    return f"as fast as its teacher: {', '.join(parts)}" if parts else ""
 
 
 def models_table(summary: dict[str, Any]) -> Table:

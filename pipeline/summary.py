@@ -1,6 +1,7 @@
 """`summary.json`: the contract between a run, the dashboard and CI."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
     if not trained and production is not None:
         evaluation, timings = production / "evaluation", production / "timings"
     metrics = _read(evaluation, "metrics.json")
+    models = _models(metrics, _read(timings, "timings.json"), record)
     promotion = _read(record.output("promote_model", "promotion"), "promotion.json")
     drift = _read(record.output("monitor_drift", "report"), "drift.json")
     return {
@@ -43,7 +45,8 @@ def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
             for step in record.steps
         ],
         "retrained": trained,
-        "models": _models(metrics, _read(timings, "timings.json"), record),
+        "models": models,
+        "student_over_teacher": _ratios({model["name"]: model for model in models}),
         "comparisons": metrics.get("comparisons", []),
         "users_evaluated": metrics.get("users"),
         "drift": {"verdict": drift.get("verdict"), "alarms": drift.get("alarms", [])},
@@ -108,8 +111,46 @@ def _models(
             {
                 **model,
                 "train_seconds": _metadata(record, step).get("train_seconds"),
+                "epoch_seconds": _metadata(record, step).get("epoch_seconds"),
                 "latency_ms": {key: timing.get(key) for key in ("batch1_p50", "batch1_p95")},
                 "users_per_second": timing.get("users_per_second"),
+                "layers": {
+                    "batch1_p50_ms": timing.get("layers_batch1_p50"),
+                    "users_per_second": timing.get("layers_users_per_second"),
+                },
             }
         )
     return models
+
+
+def _ratios(models: Mapping[str, Any]) -> dict[str, float | None]:
+    """How many times as fast the student is as its teacher, both measured in this run.
+
+    An epoch of training; the layers, and whole top-10 requests, for one user and for a batch. None
+    where one of both was not measured.
+    """
+    student, teacher = models.get("student", {}), models.get("teacher", {})
+
+    def ratio(slow: float | None, fast: float | None) -> float | None:
+        return round(slow / fast, 3) if slow and fast else None
+
+    def time(*path: str) -> float | None:
+        return ratio(_at(teacher, path), _at(student, path))
+
+    def rate(*path: str) -> float | None:
+        return ratio(_at(student, path), _at(teacher, path))
+
+    return {
+        "epoch": time("epoch_seconds"),
+        "layers_batch1": time("layers", "batch1_p50_ms"),
+        "layers_batch": rate("layers", "users_per_second"),
+        "request_batch1": time("latency_ms", "batch1_p50"),
+        "request_batch": rate("users_per_second"),
+    }
+
+
+def _at(content: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    found: Any = content
+    for key in path:
+        found = (found or {}).get(key)
+    return found

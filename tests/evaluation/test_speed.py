@@ -50,6 +50,31 @@ def test_models_take_turns_when_several_are_timed():
     assert [size for _, size in log[2 * WARM_UP + 10 :]] == [8] * 2 * (1 + BATCHES)
 
 
+class Layered(Slow):
+    """Takes a fixed time for its layers alone."""
+
+    def __init__(self, name, clock, log, durations, layers):
+        super().__init__(name, clock, log, durations)
+        self.layers = layers
+
+    def run_layers(self, histories):
+        self.clock.now += self.layers
+
+
+def test_layers_are_timed_alone_when_a_model_has_some():
+    clock = Clock()
+    scorers = {
+        "counted": Slow("counted", clock, [], [1.0] * 50),
+        "deep": Layered("deep", clock, [], [1.0] * 50, layers=0.25),
+    }
+    found = measure_speed(scorers, HISTORIES, CONFIG, clock=clock)
+    assert found["deep"]["layers_batch1_p50"] == pytest.approx(250.0)
+    assert found["deep"]["layers_users_per_second"] == pytest.approx(8 / 0.25)
+    assert found["deep"]["users_per_second"] == pytest.approx(8 / 1.0)
+    assert set(found["counted"]) == {"batch1_p50", "batch1_p95", "users_per_second"}
+    assert set(found) == {"counted", "deep"}
+
+
 def test_users_are_spread_over_the_index_when_more_than_asked_for(leave_one_out):
     sequences = leave_one_out([[1, user, 1, 1] for user in range(1, 101)], 100)
     config = EvaluateModels(latency_requests=3, batch_users=2)

@@ -80,3 +80,37 @@ def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
     assert summary["decision"] == {"retrain": True, "reason": "new"}
     assert summary["promoted"] == 4
     assert summary["places"]["monitor_drift.report"] == str(report)
+
+
+def test_student_is_compared_with_its_teacher_where_both_were_measured(tmp_path: Path) -> None:
+    models = [model("teacher"), model("student")]
+    evaluation = write(tmp_path / "e", "metrics.json", {"users": 7, "models": models})
+    timing = {
+        "teacher": {
+            "batch1_p50": 6.0,
+            "users_per_second": 100,
+            "layers_batch1_p50": 4.5,
+            "layers_users_per_second": 200,
+        },
+        "student": {
+            "batch1_p50": 2.0,
+            "users_per_second": 400,
+            "layers_batch1_p50": 0.5,
+            "layers_users_per_second": 2000,
+        },
+    }
+    timings = write(tmp_path / "t", "timings.json", timing)
+    steps = [
+        StepRecord("train_teacher", False, {"epoch_seconds": 70.0}, {}),
+        StepRecord("evaluate_models", False, {}, {"evaluation": evaluation, "timings": timings}),
+    ]
+    found = summarise(record(tmp_path, steps), None)["student_over_teacher"]
+    assert found == {
+        "epoch": None,  # the student was not trained in this run
+        "layers_batch1": 9.0,
+        "layers_batch": 10.0,
+        "request_batch1": 3.0,
+        "request_batch": 4.0,
+    }
+    steps.append(StepRecord("distill_student", False, {"epoch_seconds": 10.0}, {}))
+    assert summarise(record(tmp_path, steps), None)["student_over_teacher"]["epoch"] == 7.0

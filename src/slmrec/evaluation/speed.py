@@ -9,13 +9,14 @@ import numpy as np
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences
 from slmrec.evaluation.ranking import LIST_LENGTH, histories_before, top_k
-from slmrec.models.scorer import History, Scorer
+from slmrec.models.scorer import History, Layered, Scorer
 from slmrec.progress import Progress, Silent
 
 WARM_UP = 5
 """Untimed requests a model, so that caches and thread pools are there."""
 BATCHES = 3
 """Timed batches a model; the median counts."""
+_LAYERS = "layers of "  # no model's name holds a space
 _SHORTEST = 1e-9  # seconds; a clock that did not move must not divide by zero
 
 Timings = dict[str, dict[str, float]]
@@ -35,16 +36,26 @@ def measure_speed(
     are fewer than requests. `clock` returns seconds.
 
     Returns model → `batch1_p50`, `batch1_p95` in milliseconds over `latency_requests` single-user
-    requests, and `users_per_second` at `batch_users` users a request.
+    requests, and `users_per_second` at `batch_users` users a request. Where a model has layers, the
+    same for them alone, without scoring the catalogue: `layers_batch1_p50` and
+    `layers_users_per_second`.
     """
     progress = progress or Silent()
-    names = list(scorers)
+    layered = {
+        f"{_LAYERS}{name}": scorer
+        for name, scorer in scorers.items()
+        if isinstance(scorer, Layered)
+    }
+    names = [*scorers, *layered]
     requests = list(islice(cycle(histories), config.latency_requests))
     batch = list(islice(cycle(histories), config.batch_users))
     steps = len(requests) + BATCHES
 
     def seconds(name: str, asked: Sequence[History]) -> float:
         started = clock()
+        if name in layered:
+            layered[name].run_layers(asked)
+            return clock() - started
         scores = scorers[name].scores(asked)
         top_k(scores, asked, LIST_LENGTH, exclude_seen=config.filter_seen)
         return clock() - started
@@ -66,14 +77,20 @@ def measure_speed(
             batched[name].append(seconds(name, batch))
         progress.update(len(requests) + turn + 1, steps, "throughput")
 
-    return {
-        name: {
+    def figures(name: str) -> dict[str, float]:
+        return {
             "batch1_p50": float(1000 * np.quantile(single[name], 0.50)),
             "batch1_p95": float(1000 * np.quantile(single[name], 0.95)),
             "users_per_second": len(batch) / max(float(np.median(batched[name])), _SHORTEST),
         }
-        for name in names
-    }
+
+    timings = {name: figures(name) for name in scorers}
+    for name in layered:
+        found = figures(name)
+        timings[name.removeprefix(_LAYERS)] |= {
+            f"layers_{key}": found[key] for key in ("batch1_p50", "users_per_second")
+        }
+    return timings
 
 
 def _rotated(names: Sequence[str], turn: int) -> list[str]:

@@ -33,6 +33,11 @@ class TorchScorer:
         scores: NDArray[np.float32] = self.model.catalogue_scores(items, last).numpy()
         return scores
 
+    @torch.inference_mode()
+    def run_layers(self, histories: Sequence[History]) -> torch.Tensor:
+        """States after the newest items: [histories, width]."""
+        return self.model.last_states(*right_padded(list(histories), self.model.max_length))
+
 
 class EnsembleScorer:
     """A stored ensemble behind the `Scorer` interface."""
@@ -47,6 +52,12 @@ class EnsembleScorer:
     def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Scores of every item: float32 [histories, items + 1]."""
         return self.ensemble.scores(histories)
+
+    @torch.inference_mode()
+    def run_layers(self, histories: Sequence[History]) -> list[torch.Tensor]:
+        """States of every network after the newest items: [histories, width] each."""
+        items, last = right_padded(list(histories), self.ensemble.max_length)
+        return [network.last_states(items, last) for network in self.ensemble.networks]
 
 
 def load_scorer(directory: Path | str, threads: int = 0) -> Scorer:

@@ -1,7 +1,7 @@
 """The interface through which every model is evaluated, timed and served."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,4 +27,13 @@ class Scorer(Protocol):
         A history may be longer than the model can read; the model keeps the newest part.
         An empty history is allowed.
         """
+        ...
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A scorer whose layers can be run without scoring the catalogue."""
+
+    def run_layers(self, histories: Sequence[History]) -> Any:
+        """What the layers make of the histories; how long it takes is what matters."""
         ...

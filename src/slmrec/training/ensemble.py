@@ -164,4 +164,8 @@ def _mean(results: list[TrainingResult]) -> TrainingResult:
 def _sum(speeds: list[TrainingSpeed]) -> TrainingSpeed:
     seconds = sum(speed.seconds for speed in speeds)
     tokens = sum(speed.seconds * speed.tokens_per_second for speed in speeds)
-    return TrainingSpeed(seconds, tokens / max(seconds, 1e-9))
+    return TrainingSpeed(
+        seconds,
+        tokens_per_second=tokens / max(seconds, 1e-9),
+        epoch_seconds=sum(speed.epoch_seconds for speed in speeds),
+    )

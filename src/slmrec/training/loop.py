@@ -68,6 +68,8 @@ class TrainingSpeed:
     """What a resumed training spent before it was stopped counts too, up to its last checkpoint."""
     tokens_per_second: float
     """Training positions, padding not counted."""
+    epoch_seconds: float
+    """Seconds of one epoch, validation included; of an ensemble, of one epoch of every network."""
 
 
 @deterministic()
@@ -197,7 +199,12 @@ def train(
         packing.filled(windows.length),
         half_life,
     )
-    return result, TrainingSpeed(seconds, standing.tokens / max(seconds, 1e-9))
+    speed = TrainingSpeed(
+        seconds,
+        tokens_per_second=standing.tokens / max(seconds, 1e-9),
+        epoch_seconds=seconds / max(standing.epoch, 1),
+    )
+    return result, speed
 
 
 class _Trained(nn.Module):

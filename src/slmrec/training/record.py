@@ -57,4 +57,5 @@ def training_metadata(
         "parameters_backbone": backbone,
         "train_seconds": round(speed.seconds, 3),
         "tokens_per_second": round(speed.tokens_per_second, 1),
+        "epoch_seconds": round(speed.epoch_seconds, 3),
     }
