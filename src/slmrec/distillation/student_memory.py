@@ -11,7 +11,7 @@ from slmrec.models.encoder import right_padded
 from slmrec.models.ensemble import TRANSITIONS, Floats
 from slmrec.models.scorer import History
 from slmrec.models.transitions import Transitions
-from slmrec.training.gains import fit_gains
+from slmrec.training.gains import GAIN_USERS, fit_gains
 from slmrec.training.validation import validation_sample
 
 
@@ -38,7 +38,7 @@ def with_memory(
     def evidence(histories: Sequence[History]) -> dict[str, Floats]:
         return {TRANSITIONS: memory.evidence(*right_padded(histories, student.max_length)).numpy()}
 
-    users, targets = validation_sample(sequences, np.random.default_rng(seed))
+    users, targets = validation_sample(sequences, np.random.default_rng(seed), GAIN_USERS)
     if not len(users):
         return remembering, {}
     gains, quality = fit_gains(scores, evidence, sequences, users, targets)

@@ -18,7 +18,7 @@ from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch
 from slmrec.training.folds import without_fold
-from slmrec.training.gains import fit_gains
+from slmrec.training.gains import GAIN_USERS, fit_gains
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
 from slmrec.training.losses import soft_cross_entropy
 from slmrec.training.recency import recency_weights
@@ -84,7 +84,8 @@ def train_ensemble(
         Popularity.fit(sequences, weights),
         dict.fromkeys(("transitions", "popularity"), 1.0),
     )
-    users, targets = validation_sample(sequences, np.random.default_rng(config.training.seed))
+    rng = np.random.default_rng(config.training.seed)
+    users, targets = validation_sample(sequences, rng, GAIN_USERS)
     quality: Mapping[str, float] = {"together": 0.0}
     if len(users):
         progress.say("fitting how much transitions and popularity count beside the networks")

@@ -13,11 +13,13 @@ VALIDATION_USERS = 2000
 CPU = torch.device("cpu")
 
 
-def validation_sample(sequences: Sequences, rng: np.random.Generator) -> tuple[Int64, Int64]:
-    """Users and target positions to validate on, at most `VALIDATION_USERS`."""
+def validation_sample(
+    sequences: Sequences, rng: np.random.Generator, most: int = VALIDATION_USERS
+) -> tuple[Int64, Int64]:
+    """Users and target positions to validate on, at most so many."""
     users, targets = sequences.targets("validation")
-    if len(users) > VALIDATION_USERS:
-        chosen = np.sort(rng.choice(len(users), VALIDATION_USERS, replace=False))
+    if len(users) > most:
+        chosen = np.sort(rng.choice(len(users), most, replace=False))
         users, targets = users[chosen], targets[chosen]
     return users, targets
 
