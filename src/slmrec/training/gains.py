@@ -33,10 +33,7 @@ def fit_gains(
     validation ones. The smallest of equally good gains are taken. Returns the gains, and the NDCG@10
     of all (`together`), of the scores (`scores`) and of each evidence alone.
     """
-    rows = max(1, GAIN_USERS = 8000
-"""Validation users that gains are fitted on. With 2,000 the best gain of a log was .5, 1 or 1.5 by
-chance; their differences are a hundredth of NDCG@10."""
-_CHUNK_BYTES // (4 * (sequences.item_count + 1)))
+    rows = max(1, _CHUNK_BYTES // (4 * (sequences.item_count + 1)))
     names: tuple[str, ...] = ()
     hits: dict[tuple[float, ...] | str, list[NDArray[np.float64]]] = {}
     for low in range(0, len(users), rows):
