@@ -9,7 +9,7 @@ from slmrec.config import DistillStudent
 from slmrec.data.sequences import load_sequences
 from slmrec.distillation.distill import distill
 from slmrec.distillation.read_cache import TeacherCache
-from slmrec.distillation.stored_teacher import counted_transitions, starting_decoder
+from slmrec.distillation.stored_teacher import counted_transitions, starting_network
 from slmrec.distillation.student_memory import with_memory
 from slmrec.progress import Progress
 from slmrec.training.record import save_trained, training_metadata
@@ -33,7 +33,7 @@ def run(
     shards = {f"cache-{number}": shard for number, shard in enumerate(cache.artifacts)}
     inputs = {"sequences": data.artifact, "teacher": stored, **shards}
     checkpoints = checkpoint_directory("distill_student", config, inputs)
-    distilled = distill(starting_decoder(stored), data, cache, settings, progress, checkpoints)
+    distilled = distill(starting_network(stored), data, cache, settings, progress, checkpoints)
     model, training, report = distilled.student, distilled.training, dict(distilled.distance)
     transitions = counted_transitions(stored)
     if settings.memory and transitions is not None:

@@ -7,6 +7,7 @@ from slmrec.distillation.teachers import DecoderTeacher, Teacher
 from slmrec.errors import ArtifactError
 from slmrec.models.checkpoint import ENSEMBLE, load_ensemble, load_model
 from slmrec.models.decoder import Decoder
+from slmrec.models.encoder import SequenceEncoder
 from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.models.transitions import Transitions
 
@@ -24,12 +25,12 @@ def open_teacher(artifact: Artifact, sequences: Sequences) -> Teacher:
     return DecoderTeacher(model)
 
 
-def starting_decoder(artifact: Artifact) -> Decoder | None:
-    """The decoder whose weights a student may start from: an ensemble's first; none in others."""
-    if ENSEMBLE in artifact.files:
-        return load_ensemble(artifact).networks[0]
-    model = load_model(artifact)
-    return model if isinstance(model, Decoder) else None
+def starting_network(artifact: Artifact) -> SequenceEncoder | None:
+    """The network whose weights a student may start from.
+
+    None of an ensemble: each has seen most users, and what it remembers of them would be handed over.
+    """
+    return None if ENSEMBLE in artifact.files else load_model(artifact)
 
 
 def counted_transitions(artifact: Artifact) -> Transitions | None:
