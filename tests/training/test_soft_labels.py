@@ -29,11 +29,11 @@ def sequences() -> Sequences:
     )
 
 
-@pytest.mark.parametrize("rows_at_once", [7, 2048])
+@pytest.mark.parametrize("score_bytes", [1000, 2**20])
 def test_labels_are_what_a_graph_without_the_user_says(
-    sequences: Sequences, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+    sequences: Sequences, monkeypatch: pytest.MonkeyPatch, score_bytes: int
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(module, "SCORE_BYTES", score_bytes)
     labels = held_out_labels(Transitions.fit(sequences), sequences, 50, 5, Silent())
     asked = 0
     for user in range(sequences.users):

@@ -14,7 +14,8 @@ from slmrec.progress import Progress
 from slmrec.training.batches import Batch, training_windows
 from slmrec.training.losses import SoftTargets
 
-_ROWS_AT_ONCE = 2048
+SCORE_BYTES = 128 * 2**20
+"""Scores of the catalogue that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def held_out_labels(
     scores = np.empty((rows, top_k), np.float16)
     row = np.full(sequences.interactions, -1, np.int64)
     offsets = np.concatenate([[0], np.cumsum(windows.length)])
-    for first, after in chunks_of_groups(offsets, _ROWS_AT_ONCE):
+    rows_at_once = max(SCORE_BYTES // (4 * (sequences.item_count + 1)), 1)
+    for first, after in chunks_of_groups(offsets, rows_at_once):
         start, length = windows.start[first:after], windows.length[first:after]
         place = slice(int(offsets[first]), int(offsets[after]))
         stretch, bounds = _stretches(start, length)
