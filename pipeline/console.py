@@ -149,14 +149,14 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
 def _faster(ratios: dict[str, float | None]) -> str:
     """How many times as fast the student is as its teacher, in a sentence; empty where unknown."""
     named = {
-        "epoch": "an epoch {} ×",
-        "layers_batch1": "its layers {} × for one user",
-        "layers_batch": "{} × for a batch",
-        "request_batch1": "a whole request {} ×",
-        "request_batch": "{} × for a batch",
+        "epoch": "an epoch of training {} ×",
+        "layers_batch1": "layers for one user {} ×",
+        "layers_batch": "for a batch {} ×",
+        "request_batch1": "whole requests for one user {} ×",
+        "request_batch": "for a batch {} ×",
     }
     parts = [words.format(f"{ratios[key]:.1f}") for key, words in named.items() if ratios.get(key)]
-    return f"as fast as its teacher: {', '.join(parts)}" if parts else ""
+    return f"how many times as fast as its teacher: {', '.join(parts)}" if parts else ""
 
 
 def models_table(summary: dict[str, Any]) -> Table:
