@@ -230,7 +230,7 @@ def test_student_of_an_ensemble_keeps_its_transitions(branch: Branch, tmp_path: 
             at("sequences"), out("teacher"), f"{number}/2", settings, out(f"cache{number}")
         )
     caches = [out("cache0"), out("cache1")]
-    student = STUDENT.model_copy(update={"memory": 3})
+    student = STUDENT.model_copy(update={"memory": 3, "heads": 2, "feed_forward": 32})
     distill_student(at("sequences"), out("teacher"), caches, student.to_json(), out("student"))
     stored = open_artifact(out("student"))
     model = load_decoder(stored)
@@ -241,6 +241,7 @@ def test_student_of_an_ensemble_keeps_its_transitions(branch: Branch, tmp_path: 
     assert {"together", "scores", "transitions"} <= set(
         stored.json("report.json")["validation_ndcg_at_10"]
     )
+    # One layer of the teacher's four, and one final norm of its two.
     assert model.parameters_backbone() < 0.3 * teacher.parameters_backbone
     history = np.asarray([3, 4, 5], dtype=np.int32)
     items, last = torch.from_numpy(history.astype(np.int64))[None], torch.tensor([2])
