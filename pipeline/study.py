@@ -1,4 +1,4 @@
-"""`python -m pipeline study …`: what depth, each loss term and the certificate are worth on a log.
+"""`python -m pipeline study …`: what distillation, its terms, depth and the certificate are worth.
 
 Data steps and study run in processes of their own, so this one loads nothing heavy, torch least of all.
 """
@@ -27,7 +27,7 @@ from slmrec.studies.variants import VARIANTS, choose_variants
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Measure what depth, each loss term and the certificate are worth on a log. "
+    help="Measure what distillation, each of its terms, depth and the certificate are worth on a log. "
     "Example: python -m pipeline study ablation --interactions ratings.csv --seeds 5",
 )
 FOLDER = Path("var/studies")
@@ -145,9 +145,36 @@ def certificate(
     _study("certificate", request, {}, [])
 
 
-def _study(name: Name, request: Request, options: dict[str, Any], words: list[str]) -> None:
+@app.command()
+def distillation(
+    interactions: Interactions = SAMPLE,
+    items: Items = "",
+    format: Format = "",
+    config: Config = None,
+    set_: Settings = [],  # noqa: B006 - typer wants a list
+    seeds: Seeds = 3,
+    output: Output = None,
+    work: Work = None,
+    as_json: AsJson = False,
+) -> None:
+    """Whether the student is better than the same model without a teacher, in whole runs.
+
+    Takes the settings of 'run' (default for files: configs/default.yaml) and any kind of teacher.
+    Example: python -m pipeline study distillation --interactions ratings.csv
+    """
+    request = Request(interactions, items, format, config, set_, seeds, output, work, as_json)
+    _study("distillation", request, {}, [], settings_file="default.yaml")
+
+
+def _study(
+    name: Name,
+    request: Request,
+    options: dict[str, Any],
+    words: list[str],
+    settings_file: str = "study.yaml",
+) -> None:
     settings = chosen_settings(
-        request.interactions, request.config, request.overrides, request.format, "study.yaml"
+        request.interactions, request.config, request.overrides, request.format, settings_file
     )
     for source in filter(None, (request.interactions, request.items)):
         check_source(source)

@@ -6,11 +6,10 @@ from components.runtime import checkpoint_directory, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import TrainTeacher
 from slmrec.data.sequences import load_sequences
-from slmrec.models.checkpoint import Storable, item_table
+from slmrec.models.checkpoint import item_table
 from slmrec.progress import Progress
-from slmrec.training import pretrain
-from slmrec.training.ensemble import train_ensemble
 from slmrec.training.record import save_trained, training_metadata
+from slmrec.training.teacher import train_teacher
 
 
 @step("train_teacher", outputs=("teacher",), trains=True)
@@ -21,27 +20,23 @@ def run(
     settings = TrainTeacher.from_json(config)
     data = load_sequences(sequences)
     pretrained = open_artifact(items_model, "sasrec")
-    table = item_table(pretrained) if settings.item_embeddings == "pretrained" else None
     assert data.artifact is not None
     inputs = {"sequences": data.artifact, "items_model": pretrained}
     checkpoints = checkpoint_directory("train_teacher", config, inputs)
-    report: dict[str, Any] | None = None
-    model: Storable
-    if settings.kind == "ensemble":
-        trained = train_ensemble(data, table, settings, progress, checkpoints)
-        model, training, speed = trained.ensemble, trained.training, trained.speed
-        report = {"validation_ndcg_at_10": dict(trained.quality), "gains": trained.ensemble.gains}
-    else:
-        model, training, speed = pretrain.train_teacher(
-            data, table, settings, progress, checkpoints
-        )
+    trained = train_teacher(data, item_table(pretrained), settings, progress, checkpoints)
     alone = pretrained.json("training.json")["best_ndcg"]
-    if training.best_ndcg <= alone:
+    if trained.training.best_ndcg <= alone:
         progress.say(
-            f"the teacher's validation NDCG@10 {training.best_ndcg:.4f} is not above SASRec's "
+            f"the teacher's validation NDCG@10 {trained.training.best_ndcg:.4f} is not above SASRec's "
             f"{alone:.4f}: a student has little to learn from it; tune train_teacher"
         )
     saved = save_trained(
-        teacher, "teacher", model, training, config=config, inputs=inputs, report=report
+        teacher,
+        "teacher",
+        trained.model,
+        trained.training,
+        config=config,
+        inputs=inputs,
+        report=trained.report,
     )
-    return training_metadata(saved, training, speed)
+    return training_metadata(saved, trained.training, trained.speed)

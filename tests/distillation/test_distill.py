@@ -30,7 +30,7 @@ from slmrec.models.encoder import packed_mask
 from slmrec.progress import Silent
 from slmrec.training.batches import Batch, pack, packed_batches, training_windows
 from slmrec.training.negatives import NegativeSampler
-from slmrec.training.pretrain import train_teacher
+from slmrec.training.pretrain import train_network
 
 QUICK = Training(
     epochs=10,
@@ -73,7 +73,7 @@ def test_student_learns_from_the_cache_without_a_teacher_forward_pass(
     config = TrainTeacher(
         width=16, layers=4, heads=2, feed_forward=16, max_length=8, training=QUICK
     )
-    teacher, _, _ = train_teacher(cycles, None, config, Silent())
+    teacher, _, _ = train_network(cycles, None, config, Silent())
     cache = cached(tmp_path, teacher, cycles, blocks=1)
 
     def refuse(*args: object, **kwargs: object) -> None:
@@ -84,8 +84,8 @@ def test_student_learns_from_the_cache_without_a_teacher_forward_pass(
     assert len(made.student.layers) == 1
     assert made.training.best_ndcg > 0.95
     assert set(made.training.history[0]) == {"epoch", "ce", "cosine", "norm", "logits"}
-    assert made.distance["blocks"][0]["cosine"] > 0.5
-    assert made.distance["certified_share"] <= made.distance["same_first_share"] <= 1
+    assert made.report["blocks"][0]["cosine"] > 0.5
+    assert made.report["certified_share"] <= made.report["same_first_share"] <= 1
 
 
 def test_terms_that_compare_with_the_teacher_vanish_when_the_student_is_the_teacher(
@@ -200,7 +200,7 @@ def test_every_term_is_reported_and_only_what_serves_is_left_when_widths_differ(
     made = distill(untrained, cycles, cache, config, Silent())
     terms = {"ce", "cosine", "norm", "multi_supervision", "logits", "attention"}
     assert terms < set(made.training.history[0])
-    assert made.distance["certified_share"] is None
+    assert made.report["certified_share"] is None
     with publish(tmp_path / "student", "student") as staging:
         write_model(staging, made.student)
     stored = load_file(tmp_path / "student" / "weights.safetensors")

@@ -6,7 +6,7 @@ from slmrec.artifacts import open_artifact, publish
 from slmrec.models.checkpoint import load_model, write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.ensemble import evidence
-from slmrec.models.memory import TransitionMemory
+from slmrec.models.memory import CountedMemory
 from slmrec.models.transitions import DAMPING, DECAY, SECOND_HOP, Transitions
 
 CATALOGUE = 30
@@ -19,8 +19,8 @@ def transitions(sequences_of):
     return Transitions.fit(sequences_of(train, [[]] * 60, CATALOGUE))
 
 
-def remembering(transitions, neighbours: int, gain: float = 1.0) -> TransitionMemory:
-    memory = TransitionMemory(CATALOGUE, neighbours)
+def remembering(transitions, neighbours: int, gain: float = 1.0) -> CountedMemory:
+    memory = CountedMemory(CATALOGUE, neighbours)
     memory.remember(transitions)
     memory.gain.fill_(gain)
     return memory
@@ -68,7 +68,7 @@ def test_padding_and_company_change_nothing(transitions):
 
 def test_older_items_count_less(sequences_of):
     # Two separate pairs alike: what the older item leads to has DECAY times the newer one's share.
-    memory = TransitionMemory(4, 4)
+    memory = CountedMemory(4, 4)
     memory.remember(Transitions.fit(sequences_of([[1, 2], [3, 4]], [[], []], 4)))
     evidence_of = memory.evidence(torch.tensor([[1, 3]]), torch.tensor([1]))[0]
     share = torch.expm1(evidence_of)
@@ -95,4 +95,4 @@ def test_scores_are_those_of_the_layers_plus_the_memory_when_stored_and_loaded(
     torch.testing.assert_close(loaded.catalogue_scores(items, last), expected)
     plain = Decoder(shape.model_copy(update={"memory": 0}))
     assert loaded.parameters_backbone() == plain.parameters_backbone()
-    assert loaded.parameters_total() == plain.parameters_total() + 4 * (CATALOGUE + 1)
+    assert loaded.parameters_total() == plain.parameters_total() + (4 + 1) * (CATALOGUE + 1)

@@ -18,7 +18,12 @@ from slmrec.studies.report import Report
 
 TINY = {"epochs": 2, "batch_tokens": 128, "learning_rate": 0.01, "precision": "float32"}
 SETTINGS = {
-    "pretrain_items": {"width": 16, "layers": 1, "max_length": 8, "training": TINY},
+    "pretrain_items": {
+        "width": 16,
+        "layers": 1,
+        "max_length": 8,
+        "training": TINY | {"dropout": 0.2},
+    },
     "train_teacher": {
         "width": 16,
         "layers": 4,
@@ -89,7 +94,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     from slmrec.studies import trainings as module
 
-    for name in ("train_sasrec", "train_teacher", "distill"):
+    for name in ("train_sasrec", "train_teacher", "make_student"):
         counted(name)
     return calls
 

@@ -7,7 +7,7 @@ from slmrec.errors import ConfigError, DataError
 from slmrec.studies.outcome import Table
 from slmrec.studies.page import markdown
 from slmrec.studies.quality import Evaluator, Measured, compare
-from slmrec.studies.trainings import Trainings
+from slmrec.studies.trainings import require_layers
 
 
 def test_metrics_of_a_user_are_averaged_over_seeds() -> None:
@@ -32,13 +32,13 @@ def test_a_log_without_test_users_is_refused(make_sequences, kept) -> None:
         Evaluator(sequences, EvaluateModels(), kept)
 
 
-def test_a_pretrained_teacher_is_refused(make_job, stored, kept) -> None:
+def test_a_pretrained_teacher_is_refused_where_layers_are_taken_apart(make_job) -> None:
     config = change_config(
         make_job("depth").config,
         ["train_teacher.kind=pretrained", "train_teacher.pretrained.checkpoint=folder"],
     )
     with pytest.raises(ConfigError, match="expected 'scratch'"):
-        Trainings(stored, config, kept)
+        require_layers(config)
 
 
 def test_a_name_cannot_break_out_of_its_cell() -> None:

@@ -14,7 +14,7 @@ from slmrec.studies.variants import VARIANTS
 FILES = {"README.md", "results.json", "figure.svg"}
 
 
-@pytest.fixture(params=["depth", "ablation", "certificate"])
+@pytest.fixture(params=["depth", "ablation", "certificate", "distillation"])
 def job(request, make_job):
     return make_job(request.param, variants=tuple(VARIANTS))
 
@@ -26,9 +26,11 @@ TRAININGS = {
     "ablation": {
         "train_sasrec": 1,
         "train_teacher": 1 + 2,
-        "distill": 2 * (len(VARIANTS) - 1),
+        "make_student": 2 * (len(VARIANTS) - 1),
     },
-    "certificate": {"train_sasrec": 1, "train_teacher": 1, "distill": 2},
+    "certificate": {"train_sasrec": 1, "train_teacher": 1, "make_student": 2},
+    # SASRec, teacher and student of each seed, and the direct model with either dropout
+    "distillation": {"train_sasrec": 2, "train_teacher": 2 + 2 * 2, "make_student": 2},
 }
 
 
@@ -161,7 +163,7 @@ def test_an_unfinished_study_writes_no_page(make_job, trained, monkeypatch) -> N
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainings, "distill", stop)
+    monkeypatch.setattr(trainings, "make_student", stop)
     job = make_job("certificate")
     with pytest.raises(KeyboardInterrupt):
         run(job)

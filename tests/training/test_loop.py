@@ -8,7 +8,7 @@ from slmrec.config import PretrainItems, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.progress import Silent
-from slmrec.training.pretrain import train_sasrec, train_teacher
+from slmrec.training.pretrain import train_network, train_sasrec
 from slmrec.training.validation import validate
 
 QUICK = Training(
@@ -34,7 +34,7 @@ def test_teacher_learns_the_circle_when_it_starts_from_given_embeddings(cycles: 
         width=16, layers=2, heads=2, feed_forward=16, max_length=8, training=QUICK
     )
     table = torch.randn(13, 16, generator=torch.Generator().manual_seed(0))
-    model, training, _ = train_teacher(cycles, table, config, Silent())
+    model, training, _ = train_network(cycles, table, config, Silent())
     assert training.best_ndcg > 0.95
     assert len(model.layers) == 2
 
@@ -96,7 +96,7 @@ def test_frozen_weights_stay_as_they_are_while_the_rest_learns(cycles: Sequences
         training=QUICK,
     )
     table = torch.randn(13, 16, generator=torch.Generator().manual_seed(0))
-    model, training, _ = train_teacher(cycles, table, config, Silent())
+    model, training, _ = train_network(cycles, table, config, Silent())
     assert torch.equal(model.items.weight, table)
     assert training.best_ndcg > 0.95
     users, targets = cycles.targets("validation")

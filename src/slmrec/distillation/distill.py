@@ -38,8 +38,8 @@ class Distilled:
     student: Decoder
     training: TrainingResult
     speed: TrainingSpeed
-    distance: Mapping[str, Any]
-    """`teacher_distance`'s report."""
+    report: Mapping[str, Any]
+    """`teacher_distance`'s, and what the parts are worth on validation where there is a memory."""
 
 
 def distill(

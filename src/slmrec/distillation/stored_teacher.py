@@ -6,10 +6,10 @@ from slmrec.distillation.ensemble_teacher import EnsembleTeacher
 from slmrec.distillation.teachers import DecoderTeacher, Teacher
 from slmrec.errors import ArtifactError
 from slmrec.models.checkpoint import ENSEMBLE, load_ensemble, load_model
+from slmrec.models.counted import Counted
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import SequenceEncoder
 from slmrec.models.pretrained import PretrainedDecoder
-from slmrec.models.transitions import Transitions
 
 
 def open_teacher(artifact: Artifact, sequences: Sequences) -> Teacher:
@@ -33,6 +33,9 @@ def starting_network(artifact: Artifact) -> SequenceEncoder | None:
     return None if ENSEMBLE in artifact.files else load_model(artifact)
 
 
-def counted_transitions(artifact: Artifact) -> Transitions | None:
-    """The item transitions that a teacher knows; none where it has no such member."""
-    return load_ensemble(artifact).transitions if ENSEMBLE in artifact.files else None
+def counted_members(artifact: Artifact) -> Counted | None:
+    """What a teacher has counted beside its networks; none where it is no ensemble."""
+    if ENSEMBLE not in artifact.files:
+        return None
+    ensemble = load_ensemble(artifact)
+    return Counted(ensemble.transitions, ensemble.popularity)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from slmrec.config import Section
 from slmrec.errors import ConfigError
 from slmrec.models.encoder import SequenceEncoder
-from slmrec.models.memory import TransitionMemory
+from slmrec.models.memory import CountedMemory
 
 
 class DecoderShape(Section):
@@ -163,7 +163,7 @@ class Decoder(SequenceEncoder):
         )
         self.norm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
         if shape.memory:
-            self.memory = TransitionMemory(shape.items, shape.memory)
+            self.memory = CountedMemory(shape.items, shape.memory)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slmrec.data.sequences import PADDING
-from slmrec.models.memory import TransitionMemory
+from slmrec.models.memory import CountedMemory
 
 
 class SequenceEncoder(nn.Module, ABC):
@@ -19,7 +19,7 @@ class SequenceEncoder(nn.Module, ABC):
         super().__init__()
         self.items = nn.Embedding(items + 1, width, padding_idx=PADDING)
         self.max_length = max_length
-        self.memory: TransitionMemory | None = None
+        self.memory: CountedMemory | None = None
 
     @abstractmethod
     def forward(
@@ -49,8 +49,9 @@ class SequenceEncoder(nn.Module, ABC):
         return scores if self.memory is None else scores + self.memory(items, last)
 
     def parameters_total(self) -> int:
-        """Every parameter, and every transition that a memory holds."""
-        remembered = 0 if self.memory is None else self.memory.weights.numel()
+        """Every parameter, and every number that a memory has counted."""
+        memory = self.memory
+        remembered = 0 if memory is None else memory.weights.numel() + memory.popular.numel()
         return sum(parameter.numel() for parameter in self.parameters()) + remembered
 
     def parameters_backbone(self) -> int:

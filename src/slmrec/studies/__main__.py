@@ -13,6 +13,7 @@ from slmrec.progress import EventFile
 from slmrec.studies.ablation import study_ablation
 from slmrec.studies.certificate import study_certificate
 from slmrec.studies.depth import study_depth
+from slmrec.studies.distillation import study_distillation
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome
@@ -23,6 +24,7 @@ STUDIES: Mapping[str, Callable[[Job, Sequences, Kept], Outcome]] = {
     "depth": study_depth,
     "ablation": study_ablation,
     "certificate": study_certificate,
+    "distillation": study_distillation,
 }
 
 

@@ -11,7 +11,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Row, compare
-from slmrec.studies.trainings import Trainings
+from slmrec.studies.trainings import Trainings, needs_items, require_layers
 from slmrec.studies.variants import ALL, FRESH, PLAIN, left_out, shared_config, variant_config
 
 TEACHER = "teacher"
@@ -36,16 +36,18 @@ def study_ablation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     config = shared_config(names, job.config)
     first = config.distill_student.training.seed
     seeds = [first + number for number in range(job.seeds)]
-    trainings = Trainings(sequences, config, kept)
+    require_layers(config)
+    trainings = Trainings(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
-    trainings.expect(1 + len(names) * len(seeds))
-    teacher = trainings.decoder(config.train_teacher, TEACHER)
+    trainings.expect(1 + len(names) * len(seeds) + needs_items(config))
+    items = trainings.sasrec(config.pretrain_items) if needs_items(config) else None
+    teacher = trainings.teacher(config.train_teacher, items, TEACHER)
 
     def train(name: str, seed: int) -> Artifact:
         student = _with_seed(variant_config(name, config), seed)
         label = f"{name}, seed {seed}"
         if name == FRESH:
-            return trainings.decoder(_fresh(config.train_teacher, student), label)
+            return trainings.teacher(_fresh(config.train_teacher, student), items, label)
         return trainings.student(teacher, config.cache_teacher, student, label)
 
     models = {name: [train(name, seed) for seed in seeds] for name in names}

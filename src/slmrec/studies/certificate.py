@@ -18,7 +18,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import DIGITS, Evaluator, Figure
-from slmrec.studies.trainings import Trainings
+from slmrec.studies.trainings import Trainings, needs_items, require_layers
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Margin over bound at which the curves are read; above 1 the first item is certified."""
@@ -42,10 +42,12 @@ def study_certificate(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     blocks = config.cache_teacher.blocks
     first = config.distill_student.training.seed
     seeds = [first + number for number in range(job.seeds)]
-    trainings = Trainings(sequences, config, kept)
+    require_layers(config)
+    trainings = Trainings(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
-    trainings.expect(1 + len(seeds))
-    teacher = trainings.decoder(config.train_teacher, "teacher")
+    trainings.expect(1 + len(seeds) + needs_items(config))
+    items = trainings.sasrec(config.pretrain_items) if needs_items(config) else None
+    teacher = trainings.teacher(config.train_teacher, items, "teacher")
     students = []
     for seed in seeds:
         training = config.distill_student.training.model_copy(update={"seed": seed})

@@ -19,8 +19,8 @@ from slmrec.studies import plots, wording
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
-from slmrec.studies.quality import DIGITS, HR, NDCG, Evaluator, Row, compare
-from slmrec.studies.trainings import Trainings
+from slmrec.studies.quality import DIGITS, HR, NDCG, Evaluator, Part, Row, compare
+from slmrec.studies.trainings import Trainings, needs_items, require_layers
 
 TOLERATED = 0.05
 """Share of the deepest model's NDCG@10 that a shallower one may lose and still make layers redundant;
@@ -41,19 +41,23 @@ def study_depth(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     depths = job.depths
     settings = job.config.train_teacher
     seeds = [settings.training.seed + number for number in range(job.seeds)]
-    trainings = Trainings(sequences, job.config, kept)
+    require_layers(job.config)
+    trainings = Trainings(sequences, kept)
     evaluator = Evaluator(sequences, job.config.evaluate_models, kept)
-    trainings.expect(len(depths) * len(seeds))
+    trainings.expect(len(depths) * len(seeds) + needs_items(job.config))
+    items = trainings.sasrec(job.config.pretrain_items) if needs_items(job.config) else None
     models = {
         depth: [
-            trainings.decoder(_at(settings, depth, seed), f"{_layers(depth)}, seed {seed}")
+            trainings.teacher(_at(settings, depth, seed), items, f"{_layers(depth)}, seed {seed}")
             for seed in seeds
         ]
         for depth in depths
     }
     deepest = models[depths[-1]]
     measured = [evaluator.measure(_trained(depth), models[depth]) for depth in depths]
-    measured += [evaluator.measure(_cut(depth), deepest, depth) for depth in depths[:-1]]
+    measured += [
+        evaluator.measure(_cut(depth), deepest, Part(first_layers=depth)) for depth in depths[:-1]
+    ]
     against = (_trained(depths[0]), _trained(depths[-1]))
     rows = {row["name"]: row for row in compare(measured, against, job.config.evaluate_models)}
     trained = {depth: rows[_trained(depth)] for depth in depths}

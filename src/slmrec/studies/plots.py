@@ -61,6 +61,25 @@ def draw_ablation(rows: Sequence[Row], against: str, path: Path) -> None:
         save_svg(figure, path)
 
 
+def draw_models(rows: Sequence[Row], path: Path) -> None:
+    """NDCG@10 of each model with its interval, and of each seed's."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 1.1 + 0.34 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        for line, row in enumerate(rows):
+            found = row["metrics"][NDCG]
+            axes.plot(found["ci95"], [line, line], color=BLUE, linewidth=2)
+            axes.plot([found["value"]], [line], "o", color=BLUE)
+            axes.plot(row["by_seed"], [line + 0.25] * len(row["by_seed"]), ".", color=GREY)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        axes.set(title="NDCG@10 with 95 % interval; grey: each seed")
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        save_svg(figure, path)
+
+
 def draw_certificate(
     curve: Sequence[Mapping[str, Any]],
     same_first: float,

@@ -1,9 +1,10 @@
 """How good each model is for the test users, over seeds, and how sure the differences are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from slmrec.errors import DataError
 from slmrec.evaluation.bootstrap import Bootstrap
 from slmrec.evaluation.metrics import Floats, hit_rate, ndcg
 from slmrec.evaluation.ranking import rank_users
-from slmrec.models.checkpoint import WEIGHTS, load_decoder
-from slmrec.models.loading import TorchScorer
+from slmrec.models.decoder import Decoder
+from slmrec.models.loading import TorchScorer, load_scorer
+from slmrec.models.scorer import Scorer
 from slmrec.progress import Progress
 from slmrec.studies.kept import Kept
 
@@ -51,6 +53,32 @@ class Row(TypedDict):
 
 
 @dataclass(frozen=True)
+class Part:
+    """What of a stored decoder is measured; by default all of it."""
+
+    first_layers: int | None = None
+    """Cut to so many layers, and its final norm."""
+    memory: bool = True
+    """Whether it may use its memory."""
+
+    def of(self, scorer: Scorer) -> Scorer:
+        """The part as a model of its own. Raises `DataError` where the model is no decoder."""
+        if self == Part():
+            return scorer
+        decoder = scorer.model if isinstance(scorer, TorchScorer) else None
+        if not isinstance(decoder, Decoder):
+            raise DataError(f"model '{scorer.name}': expected a decoder, to measure a part of it")
+        if self.first_layers is not None:
+            decoder = decoder.with_layers(range(self.first_layers), 0.0, 0.0)
+        if not self.memory:
+            decoder.memory = None
+        return TorchScorer(decoder, scorer.name, scorer.bytes)
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True)
 class Measured:
     """A model for each seed, and where each ranks every test user's target."""
 
@@ -74,38 +102,45 @@ class Evaluator:
                 "measured; give more data, or a larger build_sequences.test_share"
             )
 
-    def measure(
-        self, name: str, models: Sequence[Artifact], first_layers: int | None = None
-    ) -> Measured:
-        """Rank with each seed's model; with `first_layers`, cut to those and its final norm."""
-        ranks = [
-            self._ranks(model, f"{name}, ranks of seed {number + 1}", first_layers)
-            for number, model in enumerate(models)
-        ]
-        decoder = load_decoder(models[0])
-        if first_layers is not None:
-            decoder = decoder.with_layers(range(first_layers), 0.0, 0.0)
-        return Measured(name, ranks, decoder.parameters_backbone())
+    def measure(self, name: str, models: Sequence[Artifact], part: Part = WHOLE) -> Measured:
+        """Rank with each seed's model, or a part of it."""
+        ranks = []
+        for number, model in enumerate(models, start=1):
+            settings = {"filter_seen": self._config.filter_seen, **asdict(part)}
+            label = f"{name}, ranks of seed {number}"
+            load = partial(_load, model, part)
+            ranks.append(self._ranks(load, label, settings, model))
+        return Measured(name, ranks, _load(models[0], part).parameters_backbone)
 
-    def _ranks(self, model: Artifact, label: str, first_layers: int | None) -> Int32:
-        settings = {"filter_seen": self._config.filter_seen, "first_layers": first_layers}
+    def measure_counted(self, scorer: Scorer) -> Measured:
+        """Rank with what was counted of the log, which no seed changes."""
+        assert self._sequences.artifact is not None
+        settings = {"filter_seen": self._config.filter_seen, "counted": scorer.name}
+        label = f"{scorer.name}, ranks"
+        ranks = self._ranks(lambda: scorer, label, settings, self._sequences.artifact)
+        return Measured(scorer.name, [ranks], scorer.parameters_backbone)
+
+    def _ranks(
+        self,
+        load: Callable[[], Scorer],
+        label: str,
+        settings: Mapping[str, Any],
+        model: Artifact,
+    ) -> Int32:
         config, inputs = canonical_json(settings), {"model": model}
 
         def make(place: Path, progress: Progress) -> str:
-            decoder = load_decoder(model)
-            if first_layers is not None:
-                decoder = decoder.with_layers(range(first_layers), 0.0, 0.0)
-
             def report(ranks: Int32) -> None:
                 note = f"NDCG@10 {ndcg(ranks, 10).mean():.4f}"
                 progress.update(len(ranks), len(self.users), note)
 
             ranking = rank_users(
-                TorchScorer(decoder, label, model.file(WEIGHTS).stat().st_size),
+                load(),
                 self._sequences,
                 self.users,
                 self.positions,
                 exclude_seen=self._config.filter_seen,
+                name=label,
                 report=report,
             )
             with publish(place, "ranks", config=config, inputs=inputs) as staging:
@@ -115,6 +150,10 @@ class Evaluator:
         made = self._kept.get("ranks", label, config, inputs, make)
         ranks: Int32 = np.load(made.file("ranks.npy"), allow_pickle=False)
         return ranks
+
+
+def _load(model: Artifact, part: Part) -> Scorer:
+    return part.of(load_scorer(model.path))
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""Training against the catalogue alone: SASRec, and the teacher."""
+"""Training one network against the catalogue alone: SASRec, or a teacher."""
 
 from pathlib import Path
 
@@ -36,14 +36,14 @@ def train_sasrec(
     return model, *_train_next_item(model, sequences, config.training, progress, checkpoints)
 
 
-def train_teacher(
+def train_network(
     sequences: Sequences,
     item_table: Tensor | None,
     config: TrainTeacher,
     progress: Progress,
     checkpoints: Path | None = None,
 ) -> tuple[TeacherNetwork, TrainingResult, TrainingSpeed]:
-    """Train the teacher that the settings describe; `checkpoints` as `train` takes it.
+    """Train the one network that a teacher's settings describe; `checkpoints` as `train` takes it.
 
     `item_table` [items + 1, any width] starts its embeddings unless they come from item text.
     """
