@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from slmrec.config import Section
 from slmrec.errors import ConfigError
+from slmrec.models.attention import attend
 from slmrec.models.encoder import SequenceEncoder
 from slmrec.models.memory import CountedMemory
 
@@ -75,9 +76,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Mix positions: [batch, length, width] → the same shape."""
         query, key = self._query_and_key(hidden, rotation)
-        mixed = F.scaled_dot_product_attention(
-            query, key, self._split(self.v_proj(hidden)), attn_mask=mask, is_causal=mask is None
-        )
+        mixed = attend(query, key, self._split(self.v_proj(hidden)), mask)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(hidden.shape))
         return out
 

@@ -8,10 +8,10 @@ import math
 
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from slmrec.config import Section
 from slmrec.errors import ConfigError
+from slmrec.models.attention import attend
 from slmrec.models.encoder import SequenceEncoder
 
 
@@ -50,9 +50,7 @@ class _Layer(nn.Module):
         projected = self.query_key_value(self.attention_norm(hidden))
         # [batch, length, 3 * width] → 3 × [batch, heads, length, head width]
         query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None
-        )
+        mixed = attend(query, key, value, mask)
         mixed = mixed.transpose(1, 2).reshape(batch, length, width)
         hidden = hidden + self.dropout(self.output(mixed))
         residual: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))

@@ -12,7 +12,7 @@ from slmrec.evaluation.ranking import histories_before, rank_targets
 from slmrec.models.scorer import History
 
 Floats = NDArray[np.float32]
-GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+GAINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Tried for each kind of evidence; NDCG hardly moves between neighbours."""
 GAIN_USERS = 8000
 """Validation users that gains are fitted on. With 2,000 the best gain of a log was .5, 1 or 1.5 by

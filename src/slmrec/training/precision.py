@@ -7,9 +7,9 @@ import torch
 
 from slmrec.config import Training
 
-BFLOAT16_WIDTH = 256
-"""On a CPU, layers narrower than this gained little or nothing from bfloat16, the product with the
-catalogue always did (8 layers, packed rows of 50, 2 cores with AVX512-BF16;
+BFLOAT16_WIDTH = 128
+"""On a CPU, layers narrower than this gained nothing from bfloat16, layers of this width a sixth; the
+product with the catalogue always did (8 layers, packed rows of 50, 2 cores with AVX512-BF16;
 benchmarks/training_step.py)."""
 
 
