@@ -6,10 +6,10 @@ from components.runtime import checkpoint_directory, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import TrainTeacher
 from slmrec.data.sequences import load_sequences
-from slmrec.models.checkpoint import item_table
+from slmrec.models.checkpoint import item_table, load_model
 from slmrec.progress import Progress
 from slmrec.training.record import save_trained, training_metadata
-from slmrec.training.teacher import train_teacher
+from slmrec.training.teacher import train_teacher, worth_learning_from
 
 
 @step("train_teacher", outputs=("teacher",), trains=True)
@@ -24,12 +24,9 @@ def run(
     inputs = {"sequences": data.artifact, "items_model": pretrained}
     checkpoints = checkpoint_directory("train_teacher", config, inputs)
     trained = train_teacher(data, item_table(pretrained), settings, progress, checkpoints)
-    alone = pretrained.json("training.json")["best_ndcg"]
-    if trained.training.best_ndcg <= alone:
-        progress.say(
-            f"the teacher's validation NDCG@10 {trained.training.best_ndcg:.4f} is not above SASRec's "
-            f"{alone:.4f}: a student has little to learn from it; tune train_teacher"
-        )
+    worth = worth_learning_from(trained, load_model(pretrained), data, settings)
+    if worth:
+        progress.say(worth)
     saved = save_trained(
         teacher,
         "teacher",

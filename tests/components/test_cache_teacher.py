@@ -19,7 +19,7 @@ from slmrec.artifacts import publish
 from slmrec.config import CacheTeacher
 from slmrec.data.sequences import load_sequences
 from slmrec.distillation.read_cache import TeacherCache
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.models.checkpoint import write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 
@@ -29,10 +29,10 @@ import sys
 from pathlib import Path
 
 from components.cache_teacher.step import run
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 
 sequences, teacher, config, folder = sys.argv[1:]
-read = DecoderTeacher.read
+read = NetworkTeacher.read
 calls = 0
 
 
@@ -46,7 +46,7 @@ def read_ten_batches(self, *arguments, **options):
 
 
 run(sequences, teacher, "0/2", config, f"{folder}/0")
-DecoderTeacher.read = read_ten_batches
+NetworkTeacher.read = read_ten_batches
 run(sequences, teacher, "1/2", config, f"{folder}/1")
 """
 
@@ -82,13 +82,13 @@ def teacher(tmp_path: Path) -> str:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many positions the teacher was asked about, a number a call."""
     counts: list[int] = []
-    read = DecoderTeacher.read
+    read = NetworkTeacher.read
 
     def count(self, batch, blocks, *, attention=False):
         counts.append(int((batch.targets > 0).sum()))
         return read(self, batch, blocks, attention=attention)
 
-    monkeypatch.setattr(DecoderTeacher, "read", count)
+    monkeypatch.setattr(NetworkTeacher, "read", count)
     return counts
 
 

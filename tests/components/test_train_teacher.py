@@ -12,7 +12,7 @@ from components.train_teacher.step import run as train_teacher
 from slmrec.artifacts import open_artifact, publish
 from slmrec.config import PretrainedCheckpoint, PretrainItems, Training, TrainTeacher
 from slmrec.data.sequences import load_sequences
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.errors import ConfigError
 from slmrec.models.checkpoint import item_table, load_decoder, load_model
 from slmrec.models.hugging_face import load_checkpoint
@@ -85,7 +85,7 @@ def test_pretrained_teacher_learns_and_is_read_like_any_other(
     windows = training_windows(sequences, 8)
     packing = pack(windows.length, 8, np.random.default_rng(0))
     batch = next(iter(packed_batches(sequences, windows, packing, 64)))
-    teacher = DecoderTeacher(model)
+    teacher = NetworkTeacher(model)
     reading = teacher.read(batch, blocks=2)
     positions = int((batch.targets > 0).sum())
     assert (teacher.layers, teacher.width, teacher.max_length) == (2, 8, 8)

@@ -10,7 +10,7 @@ import torch
 
 from slmrec.artifacts import Artifact, open_artifact, publish
 from slmrec.data.sequences import Sequences, load_sequences
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.models.checkpoint import write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 
@@ -27,7 +27,7 @@ def random_decoder(*, seed: int = 4, max_length: int = 4) -> Decoder:
     return model
 
 
-class CountingTeacher(DecoderTeacher):
+class CountingTeacher(NetworkTeacher):
     """A decoder that knows which items it was asked about."""
 
     def __init__(self, decoder: Decoder) -> None:

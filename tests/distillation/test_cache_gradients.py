@@ -29,7 +29,7 @@ from slmrec.distillation.cache_format import CachedTeacher
 from slmrec.distillation.distill import distillation_losses
 from slmrec.distillation.read_cache import TeacherCache
 from slmrec.distillation.student import Scaffold
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask, window_rows
@@ -52,7 +52,7 @@ def whole_batch(sequences: Sequences) -> Batch:
 
 
 def live_reading(teacher: Decoder, batch: Batch, top_k: int) -> CachedTeacher:
-    said = DecoderTeacher(teacher).read(batch, 2, attention=True)
+    said = NetworkTeacher(teacher).read(batch, 2, attention=True)
     best = said.scores.topk(top_k)
     tail = said.scores.logsumexp(1) - best.values.logsumexp(1)
     return CachedTeacher(said.states, best.indices, best.values, tail, said.attention)
@@ -75,7 +75,7 @@ def test_gradients_from_the_cache_equal_those_of_a_live_teacher_within_storage_p
     decoder: Decoder, cycles: Sequences, tmp_path: Path, term: str, states: str
 ) -> None:
     config = CacheTeacher(blocks=2, top_k=4, shards=1, states=states, attention=True)
-    write_shard(tmp_path / "c", DecoderTeacher(decoder), cycles, "0/1", config, {}, Silent())
+    write_shard(tmp_path / "c", NetworkTeacher(decoder), cycles, "0/1", config, {}, Silent())
     batch = whole_batch(cycles)
     stored = TeacherCache([tmp_path / "c"], cycles).read(batch.source[batch.targets > 0].numpy())
     live = live_reading(decoder, batch, top_k=4)
@@ -110,7 +110,7 @@ def test_gradients_of_attention_rows_equal_those_of_a_live_teacher(
     decoder: Decoder, cycles: Sequences, tmp_path: Path, states: str
 ) -> None:
     config = CacheTeacher(blocks=2, top_k=4, shards=1, states=states, attention=True)
-    write_shard(tmp_path / "c", DecoderTeacher(decoder), cycles, "0/1", config, {}, Silent())
+    write_shard(tmp_path / "c", NetworkTeacher(decoder), cycles, "0/1", config, {}, Silent())
     batch = whole_batch(cycles)
     real = batch.targets > 0
     stored = TeacherCache([tmp_path / "c"], cycles).read(batch.source[real].numpy()).attention

@@ -8,7 +8,7 @@ from slmrec.data.sequences import Sequences
 from slmrec.distillation.distance import teacher_distance
 from slmrec.distillation.read_cache import TeacherCache
 from slmrec.distillation.student import Scaffold
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.progress import Silent
@@ -22,7 +22,7 @@ def decoder(make_decoder) -> Decoder:
 @pytest.fixture
 def cache(decoder: Decoder, cycles: Sequences, tmp_path: Path) -> TeacherCache:
     config = CacheTeacher(blocks=2, top_k=2, shards=1)
-    write_shard(tmp_path / "c", DecoderTeacher(decoder), cycles, "0/1", config, {}, Silent())
+    write_shard(tmp_path / "c", NetworkTeacher(decoder), cycles, "0/1", config, {}, Silent())
     return TeacherCache([tmp_path / "c"], cycles)
 
 
@@ -67,6 +67,11 @@ def test_projected_states_are_compared_and_nothing_is_certified_when_widths_diff
     norms = cache.read(windows).states.norm(dim=-1).mean(dim=0)  # what is left beside zeros
     assert [block["distance"] for block in found["blocks"]] == pytest.approx(norms.tolist())
     assert [block["cosine"] for block in found["blocks"]] == [0, 0]
+    # a map that no loss trained has nothing to say
+    untrained = teacher_distance(
+        Decoder(shape).eval(), scaffold, cycles, cache, states_matched=False
+    )
+    assert untrained["blocks"] == []
 
 
 def test_sample_is_as_large_as_asked_and_always_the_same(

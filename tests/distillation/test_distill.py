@@ -21,7 +21,7 @@ from slmrec.distillation.cache_format import CachedTeacher
 from slmrec.distillation.distill import distill, distillation_losses
 from slmrec.distillation.read_cache import TeacherCache
 from slmrec.distillation.student import Scaffold
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.errors import ConfigError
 from slmrec.models.checkpoint import write_model
@@ -46,7 +46,7 @@ def cached(
     folder: Path, teacher: Decoder, sequences: Sequences, blocks: int, **settings: object
 ) -> TeacherCache:
     config = CacheTeacher.model_validate({"blocks": blocks, "top_k": 4, "shards": 1, **settings})
-    live = DecoderTeacher(teacher)
+    live = NetworkTeacher(teacher)
     write_shard(folder / "cache", live, sequences, "0/1", config, {}, Silent())
     return TeacherCache([folder / "cache"], sequences)
 

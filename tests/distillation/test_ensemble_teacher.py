@@ -7,7 +7,7 @@ import torch
 
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.ensemble_teacher import EnsembleTeacher, stretches
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.models.ensemble import Ensemble, evidence
 from slmrec.models.popularity import Popularity
 from slmrec.models.transitions import Transitions
@@ -54,7 +54,7 @@ def test_a_history_is_judged_by_strangers(sequences, ensemble):
     checked = set()
     for batch in batches(sequences):
         reading = teacher.read(batch, 2)
-        alone = [DecoderTeacher(network).read(batch, 2) for network in ensemble.networks]
+        alone = [NetworkTeacher(network).read(batch, 2) for network in ensemble.networks]
         torch.testing.assert_close(reading.states, alone[0].states)
         for row, position in enumerate(batch.source[batch.targets > 0].tolist()):
             user = int(np.searchsorted(sequences.offsets, position, side="right")) - 1

@@ -26,7 +26,7 @@ def test_reading_has_a_row_for_each_real_position_in_row_major_order(teacher, ba
     own = batch.segments[row] == batch.segments[row][real[row]][-1]
     items = batch.items[row][own]
     with torch.inference_mode():
-        alone = teacher.decoder(items[None], torch.arange(len(items))[None])[-1][0, -1]
+        alone = teacher.network(items[None], torch.arange(len(items))[None])[-1][0, -1]
     torch.testing.assert_close(said.states[-1, -1], alone, atol=1e-5, rtol=1e-5)
 
 

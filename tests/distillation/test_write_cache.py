@@ -12,7 +12,7 @@ from slmrec.data.sequences import Sequences
 from slmrec.distillation.read_cache import TeacherCache
 from slmrec.distillation.shard_plan import shard_of_users
 from slmrec.distillation.shard_store import ShardStore
-from slmrec.distillation.teachers import DecoderTeacher
+from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.models.decoder import Decoder
@@ -49,7 +49,7 @@ def test_cache_holds_what_the_live_teacher_says_at_every_training_position(
     start = int(cycles.offsets[7])
     for window in (range(start, start + 2), range(start + 2, start + 6)):
         length = len(window)
-        states, scores, attention = live(teacher.decoder, [int(cycles.items[p]) for p in window])
+        states, scores, attention = live(teacher.network, [int(cycles.items[p]) for p in window])
         cached = cache.read(np.asarray(window))
         largest = states.abs().amax(dim=2, keepdim=True)
         assert ((cached.states - states).abs() <= precision * largest + 1e-5).all()
@@ -131,14 +131,14 @@ def test_cache_is_refused_when_blocks_do_not_divide_the_layers(
 def test_nothing_is_left_when_the_teacher_fails_midway(
     tmp_path: Path, teacher, cycles: Sequences, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = DecoderTeacher.read
+    read = NetworkTeacher.read
 
     def fail(self, batch, blocks, *, attention=False):
         if len(teacher.asked) > 300:
             raise RuntimeError("the lights went out")
         return read(self, batch, blocks, attention=attention)
 
-    monkeypatch.setattr(DecoderTeacher, "read", fail)
+    monkeypatch.setattr(NetworkTeacher, "read", fail)
     with pytest.raises(RuntimeError, match="lights"):
         write_shard(tmp_path / "c" / "x", teacher, cycles, "0/1", CONFIG, {}, Silent())
     assert list((tmp_path / "c").iterdir()) == []
@@ -204,7 +204,7 @@ class TestReuse:
         cache = TeacherCache([shard.artifact.path for shard in second], changed)
         user = int(np.flatnonzero(shard_of_users(changed, 2) != mine)[-1])
         start = int(changed.offsets[user])
-        states, _, _ = live(teacher.decoder, changed.items[start : start + 2].tolist())
+        states, _, _ = live(teacher.network, changed.items[start : start + 2].tolist())
         found = cache.read(np.arange(start, start + 2)).states
         torch.testing.assert_close(found, states, rtol=2**-8, atol=1e-5)
 

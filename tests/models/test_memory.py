@@ -96,3 +96,12 @@ def test_scores_are_those_of_the_layers_plus_the_memory_when_stored_and_loaded(
     plain = Decoder(shape.model_copy(update={"memory": 0}))
     assert loaded.parameters_backbone() == plain.parameters_backbone()
     assert loaded.parameters_total() == plain.parameters_total() + (4 + 1) * (CATALOGUE + 1)
+
+
+def test_what_is_popular_is_added_whatever_the_history(transitions):
+    memory = remembering(transitions, 5)
+    items, last = torch.tensor([[3, 9], [0, 0]]), torch.tensor([1, 0])
+    before = memory(items, last)
+    popular = torch.arange(CATALOGUE + 1) / 10
+    memory.popular.copy_(popular)
+    torch.testing.assert_close(memory(items, last), before + popular)

@@ -12,10 +12,12 @@ from slmrec.config import Training
 from slmrec.data.sample import Sample, sample_interactions
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.training.batches import (
+    SCORE_BYTES,
     batch_count,
     pack,
     packed_batches,
     row_capacity,
+    scored_together,
     training_windows,
 )
 from slmrec.training.negatives import NegativeSampler
@@ -142,3 +144,11 @@ def test_batch_leaves_for_another_device_without_its_source(
     assert moved.negatives.items.device == moved.negatives.log_q.device == elsewhere
     assert torch.equal(moved.source, batch.source)
     assert batch.to(torch.device("cpu")) is batch
+
+
+def test_fewer_tokens_are_scored_together_when_the_catalogue_is_large() -> None:
+    assert scored_together(1_000, 4096) == 4096
+    half_a_million = scored_together(500_000, 4096)
+    assert 1 <= half_a_million < 4096
+    assert 4 * 500_001 * half_a_million <= SCORE_BYTES < 4 * 500_001 * (half_a_million + 1)
+    assert scored_together(10**9, 4096) == 1

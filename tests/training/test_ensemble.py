@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from slmrec.config import EnsembleMembers, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
+from slmrec.models.encoder import right_padded
 from slmrec.progress import Silent
 from slmrec.training.ensemble import train_ensemble
 from slmrec.training.folds import fold_of_users
@@ -81,3 +83,27 @@ def test_networks_start_from_seeds_of_their_own(cycles: Sequences, seed: int) ->
     config = TEACHER.model_copy(update={"training": training})
     first, second = train_ensemble(cycles, None, config, Silent()).ensemble.networks
     assert not torch.allclose(first.items.weight, second.items.weight)
+
+
+def test_networks_of_several_kinds_are_dealt_to_the_folds_in_turn(
+    cycles: Sequences, tiny_llama: Path
+) -> None:
+    members = EnsembleMembers(folds=3, top_k=4, networks=("scratch", "sasrec", "pretrained"))
+    config = TrainTeacher.model_validate(
+        TEACHER.model_dump()
+        | {
+            "ensemble": members.model_dump(),
+            "training": QUICK.model_dump() | {"epochs": 20},
+            "pretrained": {"checkpoint": str(tiny_llama), "layers": 1, "prompt": ""},
+        }
+    )
+    trained = train_ensemble(cycles, None, config, Silent())
+    kinds = [type(network).__name__ for network in trained.ensemble.networks]
+    assert kinds == ["Decoder", "SASRec", "PretrainedDecoder"]
+    assert trained.quality["together"] > 0.9
+    # each knows of the circle what its own network learned
+    histories = [cycles.items[cycles.offsets[0] : cycles.offsets[0] + 4]]
+    follows = 1 + histories[0][-1] % cycles.item_count
+    for network in trained.ensemble.networks:
+        scores = network.catalogue_scores(*right_padded(histories, 8))
+        assert scores[0, 1:].argmax() + 1 == follows

@@ -20,6 +20,8 @@ def teacher_distance(
     sequences: Sequences,
     cache: TeacherCache,
     max_positions: int = 20_000,
+    *,
+    states_matched: bool = True,
 ) -> dict[str, Any]:
     """How far the student is from its teacher on training positions, block by block.
 
@@ -31,12 +33,15 @@ def teacher_distance(
     `certified_share` and `same_first_share` are None. `teacher_first_share` is how often the student
     puts the item first that the teacher with its own embeddings does.
 
-    Measured on about `max_positions` positions, always the same ones.
+    Measured on about `max_positions` positions, always the same ones. `states_matched` says whether a
+    loss held the states together: if not, a map to another width was never trained, and `blocks` is
+    empty.
     """
     cosine = torch.zeros(cache.blocks)
     distance = torch.zeros(cache.blocks)
     certified = same_first = teacher_first = positions = 0
     projected = bool(scaffold.projections)
+    comparable = states_matched or not projected
     table = student.items.weight[1:]  # without padding
     longest = table.norm(dim=1).max()
     for batch in sampled_batches(sequences, student.max_length, max_positions):
@@ -63,6 +68,7 @@ def teacher_distance(
         "blocks": [
             {"block": block + 1, "cosine": float(c) / positions, "distance": float(d) / positions}
             for block, (c, d) in enumerate(zip(cosine, distance, strict=True))
+            if comparable
         ],
         "certified_share": None if projected else certified / positions,
         "same_first_share": None if projected else same_first / positions,

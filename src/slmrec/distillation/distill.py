@@ -83,7 +83,8 @@ def distill(
         checkpoints=checkpoints,
         depends_on=" ".join((config.to_json(), *(shard.digest for shard in cache.artifacts))),
     )
-    distance = teacher_distance(student, scaffold, sequences, cache)
+    matched = config.losses.cosine > 0 or config.losses.norm > 0
+    distance = teacher_distance(student, scaffold, sequences, cache, states_matched=matched)
     return Distilled(student, training, speed, distance)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slmrec.data.sequences import Sequences
-from slmrec.distillation.teachers import DecoderTeacher, Reading
+from slmrec.distillation.teachers import NetworkTeacher, Reading
 from slmrec.models.ensemble import POPULARITY, TRANSITIONS, Ensemble, evidence
 from slmrec.models.transitions import Transitions
 from slmrec.training.batches import Batch
@@ -33,7 +33,7 @@ class EnsembleTeacher:
         self.width = ensemble.networks[0].shape.width
         self.max_length = ensemble.max_length
         self._ensemble = ensemble
-        self._networks = [DecoderTeacher(network) for network in ensemble.networks]
+        self._networks = [NetworkTeacher(network) for network in ensemble.networks]
         self._fold = fold_of_users(sequences, len(self._networks))
         self._offsets = np.asarray(sequences.offsets)
 

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from slmrec.data.sequences import Sequences
-from slmrec.training.batches import Batch, pack, packed_batches, training_windows
+from slmrec.training.batches import (
+    Batch,
+    pack,
+    packed_batches,
+    scored_together,
+    training_windows,
+)
 
 BATCH_TOKENS = 2048
 
@@ -20,4 +26,5 @@ def sampled_batches(sequences: Sequences, max_length: int, max_positions: int) -
     keep[drawn[before < max_positions]] = True
     windows = windows.select(keep)
     packing = pack(windows.length, max_length, rng)
-    yield from packed_batches(sequences, windows, packing, BATCH_TOKENS)
+    tokens = scored_together(sequences.item_count, BATCH_TOKENS)
+    yield from packed_batches(sequences, windows, packing, tokens)

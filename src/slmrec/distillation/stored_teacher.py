@@ -3,26 +3,17 @@
 from slmrec.artifacts import Artifact
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.ensemble_teacher import EnsembleTeacher
-from slmrec.distillation.teachers import DecoderTeacher, Teacher
-from slmrec.errors import ArtifactError
+from slmrec.distillation.teachers import NetworkTeacher, Teacher
 from slmrec.models.checkpoint import ENSEMBLE, load_ensemble, load_model
 from slmrec.models.counted import Counted
-from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import SequenceEncoder
-from slmrec.models.pretrained import PretrainedDecoder
 
 
 def open_teacher(artifact: Artifact, sequences: Sequences) -> Teacher:
-    """Open a teacher artifact to be asked about the training histories of `sequences`.
-
-    Raises `ArtifactError` when it holds a model that cannot teach.
-    """
+    """Open a teacher artifact to be asked about the training histories of `sequences`."""
     if ENSEMBLE in artifact.files:
         return EnsembleTeacher(load_ensemble(artifact), sequences)
-    model = load_model(artifact)
-    if not isinstance(model, Decoder | PretrainedDecoder):
-        raise ArtifactError(f"{artifact.path}: holds a {type(model).__name__}, which cannot teach")
-    return DecoderTeacher(model)
+    return NetworkTeacher(load_model(artifact))
 
 
 def starting_network(artifact: Artifact) -> SequenceEncoder | None:

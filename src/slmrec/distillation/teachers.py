@@ -9,7 +9,7 @@ from torch import Tensor
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask, window_rows
-from slmrec.models.pretrained import PretrainedDecoder
+from slmrec.models.networks import Network
 from slmrec.training.batches import Batch
 
 
@@ -67,23 +67,23 @@ def require_whole_blocks(layers: int, blocks: int) -> None:
         )
 
 
-class DecoderTeacher:
-    """One decoder, from scratch or of a pretrained language model, in evaluation mode."""
+class NetworkTeacher:
+    """One network in evaluation mode."""
 
-    def __init__(self, decoder: Decoder | PretrainedDecoder) -> None:
-        self.decoder = decoder.eval()
-        self.layers = decoder.shape.layers
-        self.width = decoder.shape.width
-        self.max_length = decoder.max_length
+    def __init__(self, network: Network) -> None:
+        self.network = network.eval()
+        self.layers = network.shape.layers
+        self.width = network.shape.width
+        self.max_length = network.max_length
 
     @torch.inference_mode()
     def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
-        """Run the decoder over the batch."""
+        """Run the network over the batch."""
         require_whole_blocks(self.layers, blocks)
         real = batch.targets > 0
         outputs, looked = self._outputs(batch, blocks, attention=attention)
         states = torch.stack([output[real] for output in outputs], dim=1).float()
-        scores = states[:, -1] @ self.decoder.items.weight.T
+        scores = states[:, -1] @ self.network.items.weight.T
         scores[:, 0] = -torch.inf
         rows = None
         if looked:
@@ -94,14 +94,14 @@ class DecoderTeacher:
         self, batch: Batch, blocks: int, *, attention: bool
     ) -> tuple[list[Tensor], list[Tensor]]:
         mask = packed_mask(batch.segments)
-        if isinstance(self.decoder, Decoder):
-            hidden = self.decoder.read(
+        if isinstance(self.network, Decoder):
+            hidden = self.network.read(
                 batch.items, batch.positions, mask, blocks, attention=attention
             )
             return hidden.states, hidden.attention
         if attention:
             raise ConfigError(
-                "cache_teacher.attention is true, and a pretrained teacher does not show where it "
+                "cache_teacher.attention is true, and only a decoder from scratch shows where it "
                 "looks; set it to false, or train_teacher.kind to scratch"
             )
-        return self.decoder(batch.items, batch.positions, mask, blocks), []
+        return self.network(batch.items, batch.positions, mask, blocks), []

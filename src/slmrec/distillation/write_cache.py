@@ -23,7 +23,7 @@ from slmrec.distillation.shard_plan import ShardPlan, plan_shard, require_space,
 from slmrec.distillation.shard_store import ShardStore, link_or_copy
 from slmrec.distillation.teachers import Teacher
 from slmrec.progress import Progress
-from slmrec.training.batches import Batch, Windows, pack, packed_batches
+from slmrec.training.batches import Batch, Windows, pack, packed_batches, scored_together
 
 PACKED_TOGETHER = 1_000_000
 """Positions; rows that are written one after another then lie close together in the file."""
@@ -120,7 +120,8 @@ def _published(
 def _readings(
     teacher: Teacher, sequences: Sequences, plan: ShardPlan, config: CacheTeacher
 ) -> Iterator[Rows]:
-    for batch in _batches(sequences, plan, config.batch_tokens):
+    tokens = scored_together(sequences.item_count, config.batch_tokens)
+    for batch in _batches(sequences, plan, tokens):
         with torch.inference_mode():
             reading = teacher.read(batch, plan.layout.blocks, attention=plan.layout.attention)
             arrays = encode(reading, plan.layout)

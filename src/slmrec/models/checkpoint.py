@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from slmrec.artifacts import Artifact, write_json
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, SlmrecError
 from slmrec.models.decoder import Decoder, DecoderShape
-from slmrec.models.encoder import SequenceEncoder
 from slmrec.models.ensemble import POPULARITY, TRANSITIONS, Ensemble
+from slmrec.models.networks import Network
 from slmrec.models.popularity import Popularity
 from slmrec.models.pretrained import PretrainedDecoder, PretrainedShape, build_decoder
 from slmrec.models.sasrec import SASRec, SASRecShape
@@ -23,7 +24,6 @@ SHAPE = "shape.json"
 
 ENSEMBLE = "ensemble.json"
 
-Network = SASRec | Decoder | PretrainedDecoder
 Storable = Network | Ensemble
 
 _BUILDERS: Mapping[str, Callable[[Any], Network]] = {
@@ -45,7 +45,7 @@ def write_model(directory: Path, model: Storable) -> None:
         _write_network(directory, model)
 
 
-def load_model(artifact: Artifact) -> SequenceEncoder:
+def load_model(artifact: Artifact) -> Network:
     """Rebuild the network of an artifact, in evaluation mode.
 
     Raises `ArtifactError` when the weights do not fit the shape, or the artifact holds an ensemble.
@@ -58,12 +58,7 @@ def load_model(artifact: Artifact) -> SequenceEncoder:
 def load_ensemble(artifact: Artifact) -> Ensemble:
     """Rebuild the ensemble of an artifact. Raises `ArtifactError` when it holds none."""
     described = artifact.json(ENSEMBLE)
-    networks = []
-    for number in range(described["networks"]):
-        network = _load_network(artifact, _of_network(number))
-        if not isinstance(network, Decoder):
-            raise ArtifactError(f"{artifact.path}: a network of its ensemble is no Decoder")
-        networks.append(network)
+    networks = [_load_network(artifact, _of_network(n)) for n in range(described["networks"])]
     counted = {
         name: np.load(artifact.file(f"{TRANSITIONS}-{name}.npy"), allow_pickle=False)
         for name in described[TRANSITIONS]
@@ -97,12 +92,17 @@ def _write_network(directory: Path, model: Network, prefix: str = "") -> None:
     if isinstance(model, PretrainedDecoder):
         model.merge_adapters()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / f"{prefix}{WEIGHTS}")
+    try:
+        save_file(weights, directory / f"{prefix}{WEIGHTS}")
+    except SafetensorError as error:  # its own type, also for what the disk refuses
+        raise SlmrecError(
+            f"{directory / f'{prefix}{WEIGHTS}'}: cannot be written: {error}; free space and run again"
+        ) from error
     described = {"model": type(model).__name__, **model.shape.model_dump()}
     write_json(directory / f"{prefix}{SHAPE}", described)
 
 
-def _load_network(artifact: Artifact, prefix: str = "") -> SequenceEncoder:
+def _load_network(artifact: Artifact, prefix: str = "") -> Network:
     shape, weights = artifact.file(f"{prefix}{SHAPE}"), artifact.file(f"{prefix}{WEIGHTS}")
     described = artifact.json(shape.name)
     name = described.pop("model")

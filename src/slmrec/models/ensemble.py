@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import right_padded
 from slmrec.models.memory import FLOOR
+from slmrec.models.networks import Network
 from slmrec.models.popularity import Popularity
 from slmrec.models.scorer import History
 from slmrec.models.transitions import Transitions
@@ -42,11 +42,11 @@ class EnsembleShape:
     items: int
     max_length: int
     layers: int
-    """Of each network."""
+    """Of the first network."""
 
 
 class Ensemble:
-    """Networks of one shape, trained each without a fold of the users, and counted recommenders.
+    """Networks, each trained without a fold of the users, and counted recommenders.
 
     `gains` says how much each counted member counts; 0 leaves it out.
     """
@@ -55,7 +55,7 @@ class Ensemble:
 
     def __init__(
         self,
-        networks: Sequence[Decoder],
+        networks: Sequence[Network],
         transitions: Transitions,
         popularity: Popularity,
         gains: Mapping[str, float],

@@ -18,6 +18,8 @@ from slmrec.training.negatives import Negatives
 WELL_FILLED = 0.95
 LONGEST_ROW = 4
 """Windows of full length in a row: attention costs grow with the row."""
+SCORE_BYTES = 256 * 2**20
+"""Scores of the catalogue that are held at once where a whole batch is scored."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,11 @@ def row_capacity(lengths: Int64, max_length: int) -> int:
         if filled[-1] >= WELL_FILLED:
             break
     return (1 + int(np.argmax(filled))) * max_length
+
+
+def scored_together(items: int, batch_tokens: int) -> int:
+    """Tokens of a batch, at most `batch_tokens`, whose float32 scores of all items may be held."""
+    return min(batch_tokens, max(SCORE_BYTES // (4 * (items + 1)), 1))
 
 
 def packed_batches(

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from slmrec.config import Training, TrainTeacher
 from slmrec.data.sequences import Sequences
-from slmrec.models.decoder import Decoder
-from slmrec.models.encoder import packed_mask
+from slmrec.models.encoder import SequenceEncoder, packed_mask
 from slmrec.models.ensemble import Ensemble
 from slmrec.models.popularity import Popularity
+from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch
@@ -23,7 +23,7 @@ from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
 from slmrec.training.losses import soft_cross_entropy
 from slmrec.training.recency import recency_weights
 from slmrec.training.soft_labels import SoftLabels, held_out_labels
-from slmrec.training.teachers import build_teacher
+from slmrec.training.teachers import build_network
 from slmrec.training.validation import validation_sample
 
 
@@ -60,10 +60,12 @@ def train_ensemble(
         training = config.training.model_copy(update={"seed": config.training.seed + fold})
         torch.manual_seed(training.seed)
         seeded = config.model_copy(update={"training": training})
-        network = build_teacher(sequences, item_table, seeded, progress)
-        assert isinstance(network, Decoder)
+        kind = members.networks[fold % len(members.networks)]
+        network = build_network(kind, sequences, item_table, seeded, progress)
         network.items.weight.requires_grad_(not config.freeze_items)
-        progress.say(f"network {fold + 1} of {members.folds}, trained without a fold of the users")
+        progress.say(
+            f"network {fold + 1} of {members.folds} ({kind}), trained without a fold of the users"
+        )
         outcome = _train_network(
             network,
             without_fold(sequences, members.folds, fold),
@@ -74,6 +76,8 @@ def train_ensemble(
             depends_on=f"{config.to_json()} without fold {fold}",
             checkpoints=checkpoints and checkpoints / f"network-{fold}",
         )
+        if isinstance(network, PretrainedDecoder):
+            network.merge_adapters()
         trained.append((network, *outcome))
     results = [result for _, result, _ in trained]
     half_life = results[0].recency_half_life_days
@@ -101,7 +105,7 @@ def train_ensemble(
 
 
 def soft_next_item_loss(
-    model: Decoder,
+    model: SequenceEncoder,
     batch: Batch,
     dtype: torch.dtype,
     max_logit_mib: int,
@@ -126,7 +130,7 @@ def soft_next_item_loss(
 
 
 def _train_network(
-    network: Decoder,
+    network: SequenceEncoder,
     sequences: Sequences,
     labels: SoftLabels,
     share: float,

@@ -8,13 +8,14 @@ from torch import Tensor
 from slmrec.config import PretrainItems, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
 from slmrec.models.encoder import SequenceEncoder, packed_mask
+from slmrec.models.networks import Network
 from slmrec.models.pretrained import PretrainedDecoder
 from slmrec.models.sasrec import SASRec, SASRecShape
 from slmrec.progress import Progress
 from slmrec.training.batches import Batch
 from slmrec.training.loop import Losses, TrainingResult, TrainingSpeed, train
 from slmrec.training.objective import catalogue_loss
-from slmrec.training.teachers import TeacherNetwork, build_teacher
+from slmrec.training.teachers import build_network
 
 
 def train_sasrec(
@@ -42,13 +43,13 @@ def train_network(
     config: TrainTeacher,
     progress: Progress,
     checkpoints: Path | None = None,
-) -> tuple[TeacherNetwork, TrainingResult, TrainingSpeed]:
+) -> tuple[Network, TrainingResult, TrainingSpeed]:
     """Train the one network that a teacher's settings describe; `checkpoints` as `train` takes it.
 
     `item_table` [items + 1, any width] starts its embeddings unless they come from item text.
     """
     torch.manual_seed(config.training.seed)
-    model = build_teacher(sequences, item_table, config, progress)
+    model = build_network(config.kind, sequences, item_table, config, progress)
     model.items.weight.requires_grad_(not config.freeze_items)
     trained = _train_next_item(model, sequences, config.training, progress, checkpoints)
     if isinstance(model, PretrainedDecoder):

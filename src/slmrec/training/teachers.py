@@ -13,19 +13,24 @@ from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.hugging_face import load_checkpoint
 from slmrec.models.item_tables import fit_width
 from slmrec.models.item_text import item_texts, text_item_table
+from slmrec.models.networks import Network
 from slmrec.models.pretrained import PretrainedDecoder, open_decoder
+from slmrec.models.sasrec import SASRec, SASRecShape
 from slmrec.progress import Progress
 from slmrec.training.precision import choose_precision
 
-TeacherNetwork = Decoder | PretrainedDecoder
-Build = Callable[[int, Tensor | None, TrainTeacher, Progress], TeacherNetwork]
+Build = Callable[[int, Tensor | None, TrainTeacher, Progress], Network]
 """(items, table [items + 1, width] to start the embeddings from, settings, progress) → network."""
 
 
-def build_teacher(
-    sequences: Sequences, item_table: Tensor | None, config: TrainTeacher, progress: Progress
-) -> TeacherNetwork:
-    """The network that the settings describe, its embeddings started as they say.
+def build_network(
+    kind: str,
+    sequences: Sequences,
+    item_table: Tensor | None,
+    config: TrainTeacher,
+    progress: Progress,
+) -> Network:
+    """A network of a kind in `BUILDERS` as the settings describe it, embeddings and all.
 
     `item_table` [items + 1, any width] is what they start from unless it is made from item text.
     """
@@ -33,7 +38,7 @@ def build_teacher(
         item_table = _table_from_text(sequences, config, progress)
     elif item_table is not None:
         item_table = fit_width(item_table, config.width, config.training.seed)
-    return BUILDERS[config.kind](sequences.item_count, item_table, config, progress)
+    return BUILDERS[kind](sequences.item_count, item_table, config, progress)
 
 
 def _from_scratch(
@@ -47,9 +52,22 @@ def _from_scratch(
         max_length=config.max_length,
     )
     model = Decoder(shape, config.training.dropout, config.training.embedding_dropout)
-    if item_table is not None:
-        with torch.no_grad():
-            model.items.weight.copy_(item_table)
+    _start_items(model, item_table)
+    return model
+
+
+def _sasrec(
+    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+) -> SASRec:
+    shape = SASRecShape(
+        items=items,
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+        max_length=config.max_length,
+    )
+    model = SASRec(shape, config.training.dropout, config.training.embedding_dropout)
+    _start_items(model, item_table)
     return model
 
 
@@ -80,8 +98,14 @@ def _from_checkpoint(
 BUILDERS: Mapping[str, Build] = {
     "scratch": _from_scratch,
     "pretrained": _from_checkpoint,
-    "ensemble": _from_scratch,  # each of its networks
+    "sasrec": _sasrec,  # only in an ensemble
 }
+
+
+def _start_items(model: Network, item_table: Tensor | None) -> None:
+    if item_table is not None:
+        with torch.no_grad():
+            model.items.weight.copy_(item_table)
 
 
 def _table_from_text(sequences: Sequences, config: TrainTeacher, progress: Progress) -> Tensor:

@@ -1,0 +1,32 @@
+"""How models are compared, and when one is promoted."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from slmrec.config.section import Positive, Section, Seed, Share
+
+
+class EvaluateModels(Section):
+    """How models are compared."""
+
+    cutoffs: tuple[Positive, ...] = (1, 5, 10, 20)
+    """k of HR@k and NDCG@k."""
+    filter_seen: bool = True
+    """Items of the user's history are not ranked."""
+    resamples: Positive = 10_000
+    """Bootstrap resamples over users for every interval."""
+    max_ndcg_loss: Share = 0.01
+    """The smallest variant that loses at most this share of the student's NDCG@10 is the candidate."""
+    latency_requests: Positive = 200
+    """Timed single-user requests a model, after warm-up."""
+    batch_users: Positive = 256
+    """Users scored at once."""
+    seed: Seed = 17
+
+
+class PromoteModel(Section):
+    """Whether the candidate becomes production."""
+
+    gates: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "gates"
+    """File `validation/<name>.yaml`."""

@@ -1,0 +1,75 @@
+"""All sections together: the keys are the step names."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from slmrec.config.data import (
+    BuildSequences,
+    DecideRetraining,
+    IngestInteractions,
+    MonitorDrift,
+    ValidateData,
+)
+from slmrec.config.evaluation import EvaluateModels, PromoteModel
+from slmrec.config.section import Section, check_heads
+from slmrec.config.student import DistillStudent, Variant
+from slmrec.config.teacher import CacheTeacher, TrainTeacher
+from slmrec.config.training import PretrainItems
+
+
+class PipelineConfig(Section):
+    """Every step's settings; the keys are the step names."""
+
+    ingest_interactions: IngestInteractions = IngestInteractions()
+    validate_data: ValidateData = ValidateData()
+    build_sequences: BuildSequences = BuildSequences()
+    monitor_drift: MonitorDrift = MonitorDrift()
+    decide_retraining: DecideRetraining = DecideRetraining()
+    pretrain_items: PretrainItems = PretrainItems()
+    train_teacher: TrainTeacher = TrainTeacher()
+    cache_teacher: CacheTeacher = CacheTeacher()
+    distill_student: DistillStudent = DistillStudent()
+    variants: tuple[Variant, ...] = (
+        Variant(name="int8"),
+        Variant(name="pruned-int8", feed_forward_share=0.75),
+    )
+    """Compressed students that are built and compared in parallel."""
+    evaluate_models: EvaluateModels = EvaluateModels()
+    promote_model: PromoteModel = PromoteModel()
+
+    @model_validator(mode="after")
+    def _student_fits_teacher(self) -> Self:
+        setting, teacher = self.train_teacher.depth()
+        student, blocks = self.distill_student.layers, self.cache_teacher.blocks
+        if student >= teacher:
+            raise ValueError(
+                f"distill_student.layers is {student} and {setting} is {teacher}; "
+                "the student must have fewer layers than its teacher"
+            )
+        for name, layers in ((setting, teacher), ("distill_student.layers", student)):
+            if layers % blocks:
+                raise ValueError(
+                    f"cache_teacher.blocks is {blocks} and does not divide {name}, {layers}"
+                )
+        heads = self.distill_student.heads
+        if heads is not None:
+            width = self.distill_student.width or self.train_teacher.width
+            check_heads(width, heads, "distill_student.")
+        attention = self.distill_student.losses.attention
+        if attention and not self.cache_teacher.attention:
+            raise ValueError(
+                f"distill_student.losses.attention is {attention:g} and cache_teacher.attention is "
+                "false; set cache_teacher.attention to true"
+            )
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError(f"variants: the names {names} are not all different")
+        reserved = {"popularity", "transitions", "sasrec", "teacher", "student"} & set(names)
+        if reserved:
+            raise ValueError(
+                f"variants: {sorted(reserved)} are names of other models; choose others"
+            )
+        if not names:
+            raise ValueError("variants: none given, expected at least one compressed student")
+        return self

@@ -1,0 +1,81 @@
+"""The student, what it learns, and its compressed variants."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from slmrec.config.section import Positive, Section, Weight, check_heads
+from slmrec.config.training import Training
+
+
+class LossWeights(Section):
+    """L = ce + Σ weight · term, each averaged over blocks and positions; 0 switches a term off."""
+
+    cosine: Weight = 1.0
+    """λ1 · (1 − cos(h_teacher, h_student)) at each block end."""
+    norm: Weight = 0.1
+    """λ2 · ‖h_teacher − h_student‖² / width at each block end."""
+    multi_supervision: Weight = 0.1
+    """λ3 · cross-entropy of a head at each inner block end; no effect with one block."""
+    logits: Weight = 0.5
+    """λ4 · KL(teacher ‖ student): the teacher over its cached top-K items, the student over the whole
+    catalogue, so that what it gives to other items counts against it."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of the KL on logits, both sides; its square multiplies the term."""
+    attention: Weight = 0.0
+    """λ5 · KL(teacher ‖ student) of where each position looks in the last layer of a block, the mean
+    over heads; needs `cache_teacher.attention`."""
+
+
+class SequenceWeights(Section):
+    """What a training target counts in the cross-entropy by its place in the history.
+
+    Weights multiply each other and those of `training.recency_half_life_days`; null: all alike.
+    """
+
+    position_half_life: Annotated[float, Field(gt=0)] | None = None
+    """A target counts half as much for every so many interactions before the end of its user's
+    training history."""
+    gap_half_life_days: Annotated[float, Field(gt=0)] | None = None
+    """A target counts half as much for every so many days since the interaction before it. No effect on
+    logs that have only an order: their times are places in the history, which count as seconds."""
+
+
+class DistillStudent(Section):
+    """The student and what it learns from the cache."""
+
+    layers: Positive = 1
+    """Decoder layers, fewer than the teacher's."""
+    initial_layers: Literal["first", "block_influence", "random"] = "first"
+    """Copied from the teacher: its first layers, or those that turn their input furthest (ShortGPT,
+    arXiv 2403.03853); `random`: none. A student whose width, heads or feed_forward are not the
+    teacher's, or whose teacher is no decoder of ours, starts with random layers."""
+    width: Positive | None = None
+    """Null: the teacher's. Another width starts from the teacher's item embeddings, projected, and has
+    a learned map to the teacher's width at each block end, which is dropped afterwards."""
+    heads: Positive | None = None
+    """Null: the teacher's in the teacher's width, else one for each 32 of the width."""
+    feed_forward: Positive | None = None
+    """Null: the teacher's in the teacher's width, else four times the width."""
+    memory: Annotated[int, Field(ge=0)] = 64
+    """Transitions of each item that the student keeps beside its layers, where its teacher is an
+    ensemble and so has counted them; 0: none."""
+    losses: LossWeights = LossWeights()
+    sequence_weights: SequenceWeights = SequenceWeights()
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width is not None:
+            check_heads(self.width, self.heads or 1)
+        return self
+
+
+class Variant(Section):
+    """One compressed student."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+    feed_forward_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of feed-forward channels kept, the most important ones by activation."""
+    weights: Literal["float32", "int8"] = "int8"
+    """Type of the exported weights; `int8` is dynamic quantization in ONNX Runtime."""
