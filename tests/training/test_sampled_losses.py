@@ -71,10 +71,10 @@ def test_gbce_equals_hand_arithmetic() -> None:
     alpha = 2 / 5
     beta = alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha)
 
-    def sigmoid(score: float) -> float:
-        return 1 / (1 + math.exp(-score))
+    def chance(score: float) -> float:  # odds of exp(score) to one for each of five items
+        return math.exp(score) / (math.exp(score) + 5)
 
-    terms = [math.log(sigmoid(1) ** beta), math.log(1 - sigmoid(0.5)), math.log(1 - sigmoid(2))]
+    terms = [math.log(chance(1) ** beta), math.log(1 - chance(0.5)), math.log(1 - chance(2))]
     assert found.item() == pytest.approx(-sum(terms) / 3, rel=1e-5)
 
 
@@ -82,7 +82,7 @@ def test_gbce_is_plain_binary_cross_entropy_when_nothing_is_calibrated() -> None
     states, table, _ = some(1, 6)
     negatives = torch.tensor([2, 5])
     found = gbce_loss(states, table, torch.tensor([3]), negatives, 0.0, torch.ones(1))
-    scores = states @ table[[3, 2, 5]].T
+    scores = states @ table[[3, 2, 5]].T - math.log(len(table) - 1)
     expected = F.binary_cross_entropy_with_logits(scores, torch.tensor([[1.0, 0.0, 0.0]]))
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
