@@ -5,7 +5,7 @@ from typing import Any
 
 from components.runtime import step
 from slmrec.artifacts import open_artifact, publish
-from slmrec.compress.prune import prune_feed_forward
+from slmrec.compress.structure import prune_feed_forward
 from slmrec.config import Variant
 from slmrec.data.sequences import load_sequences
 from slmrec.models.checkpoint import load_decoder, write_model

@@ -29,6 +29,9 @@ class DecoderShape(Section):
     """Catalogue size, padding not counted."""
     width: int
     heads: int
+    """Their number where none was pruned; `width / heads` is the width of each."""
+    kept_heads: tuple[int, ...] = ()
+    """Heads that pruning left in each layer; empty: all of them everywhere."""
     feed_forward: tuple[int, ...]
     """Inner width of each layer's feed-forward network; its length is the number of layers."""
     max_length: int
@@ -41,6 +44,24 @@ class DecoderShape(Section):
     def layers(self) -> int:
         """Number of decoder layers."""
         return len(self.feed_forward)
+
+    @property
+    def head_width(self) -> int:
+        """Width of one head."""
+        return self.width // self.heads
+
+    def heads_of(self, layer: int) -> int:
+        """Heads of a layer, counted from 0."""
+        return self.kept_heads[layer] if self.kept_heads else self.heads
+
+    @model_validator(mode="after")
+    def _kept_heads_fit(self) -> "DecoderShape":
+        kept = self.kept_heads
+        if kept and (len(kept) != self.layers or not all(0 < n <= self.heads for n in kept)):
+            raise ValueError(
+                f"kept_heads is {kept}; expected for each of {self.layers} layers 1 to {self.heads}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "DecoderShape":
@@ -63,22 +84,27 @@ class HiddenStates:
 class Attention(nn.Module):
     """Causal multi-head attention with rotary positions."""
 
-    def __init__(self, shape: DecoderShape) -> None:
+    def __init__(self, shape: DecoderShape, heads: int) -> None:
         super().__init__()
-        self.heads = shape.heads
-        self.q_proj = nn.Linear(shape.width, shape.width, bias=False)
-        self.k_proj = nn.Linear(shape.width, shape.width, bias=False)
-        self.v_proj = nn.Linear(shape.width, shape.width, bias=False)
-        self.o_proj = nn.Linear(shape.width, shape.width, bias=False)
+        self.heads = heads
+        inner = heads * shape.head_width
+        self.q_proj = nn.Linear(shape.width, inner, bias=False)
+        self.k_proj = nn.Linear(shape.width, inner, bias=False)
+        self.v_proj = nn.Linear(shape.width, inner, bias=False)
+        self.o_proj = nn.Linear(inner, shape.width, bias=False)
 
     def forward(
         self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
     ) -> Tensor:
         """Mix positions: [batch, length, width] → the same shape."""
-        query, key = self._query_and_key(hidden, rotation)
-        mixed = attend(query, key, self._split(self.v_proj(hidden)), mask)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(hidden.shape))
+        out: Tensor = self.o_proj(self.mixed(hidden, rotation, mask))
         return out
+
+    def mixed(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """What the heads gather, one beside the other: [batch, length, heads · head width]."""
+        query, key = self._query_and_key(hidden, rotation)
+        gathered = attend(query, key, self._split(self.v_proj(hidden)), mask)
+        return gathered.transpose(1, 2).flatten(2)
 
     def rows(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """Where each position looks, the mean over heads: float32 [batch, length, length].
@@ -125,12 +151,12 @@ class FeedForward(nn.Module):
 class DecoderLayer(nn.Module):
     """One pre-norm Llama layer with dropout on both residual branches."""
 
-    def __init__(self, shape: DecoderShape, inner: int, dropout: float) -> None:
+    def __init__(self, shape: DecoderShape, number: int, dropout: float) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
-        self.self_attn = Attention(shape)
+        self.self_attn = Attention(shape, shape.heads_of(number))
         self.post_attention_layernorm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
-        self.mlp = FeedForward(shape.width, inner)
+        self.mlp = FeedForward(shape.width, shape.feed_forward[number])
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -158,7 +184,7 @@ class Decoder(SequenceEncoder):
         self.shape = shape
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
-            DecoderLayer(shape, inner, dropout) for inner in shape.feed_forward
+            DecoderLayer(shape, number, dropout) for number in range(shape.layers)
         )
         self.norm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
         if shape.memory:
@@ -228,11 +254,13 @@ class Decoder(SequenceEncoder):
                 f"{len(self.layers)}"
             )
         widths = tuple(self.shape.feed_forward[layer] for layer in chosen)
-        made = Decoder(
-            self.shape.model_copy(update={"feed_forward": widths}), dropout, embedding_dropout
-        )
+        heads = tuple(self.shape.kept_heads[layer] for layer in chosen if self.shape.kept_heads)
+        shape = self.shape.model_copy(update={"feed_forward": widths, "kept_heads": heads})
+        made = Decoder(shape, dropout, embedding_dropout)
         made.items.load_state_dict(self.items.state_dict())
         made.norm.load_state_dict(self.norm.state_dict())
+        if self.memory is not None and made.memory is not None:
+            made.memory.load_state_dict(self.memory.state_dict())
         for mine, layer in zip(made.layers, chosen, strict=True):
             mine.load_state_dict(self.layers[layer].state_dict())
         return made

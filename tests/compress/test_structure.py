@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from slmrec.compress.prune import channel_importance, prune_feed_forward
+from slmrec.compress.structure import (
+    channel_importance,
+    head_importance,
+    prune_feed_forward,
+    prune_heads,
+    prune_layers,
+)
 from slmrec.models.decoder import Decoder, DecoderShape
 
 SAMPLE = [np.asarray(history, dtype=np.int32) for history in ([1, 2, 3], [4, 5], [6])]
@@ -58,3 +64,36 @@ def test_fewer_channels_mean_fewer_backbone_parameters(model: Decoder) -> None:
     pruned = prune_feed_forward(model, 0.5, SAMPLE)
     removed = 2 * 3 * 8 * 8  # two layers, three maps, eight channels of width eight
     assert model.parameters_backbone() - pruned.parameters_backbone() == removed
+
+
+def test_scores_do_not_change_when_only_a_dead_head_is_removed(model: Decoder) -> None:
+    for layer, dead in zip(model.layers, (0, 1), strict=True):
+        layer.self_attn.o_proj.weight.data[:, 4 * dead : 4 * dead + 4] = 0
+    pruned = prune_heads(model, 0.5, SAMPLE)
+    assert pruned.shape.kept_heads == (1, 1)
+    torch.testing.assert_close(scores(pruned), scores(model), atol=1e-5, rtol=1e-5)
+    # four maps of two layers lose four rows or columns of width eight
+    assert model.parameters_backbone() - pruned.parameters_backbone() == 2 * 4 * 4 * 8
+
+
+def test_importance_of_a_head_is_the_length_of_what_it_writes(model: Decoder) -> None:
+    found = head_importance(model, [np.asarray([4], dtype=np.int32)])[0]
+    layer = model.layers[0]
+    with torch.inference_mode():
+        value = layer.self_attn.v_proj(layer.input_layernorm(model.items(torch.tensor([4]))))[0]
+        columns = layer.self_attn.o_proj.weight
+        expected = [(columns[:, h : h + 4] @ value[h : h + 4]).norm() for h in (0, 4)]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_at_least_one_head_stays(model: Decoder) -> None:
+    assert prune_heads(model, 0.01, SAMPLE).shape.kept_heads == (1, 1)
+
+
+def test_layers_are_kept_in_their_order_with_what_was_pruned_of_them(model: Decoder) -> None:
+    narrow = prune_feed_forward(model, 0.5, SAMPLE)
+    whole = narrow.with_layers([0, 1], 0.0, 0.0)
+    torch.testing.assert_close(scores(whole), scores(narrow))
+    second = prune_layers(prune_heads(model, 0.5, SAMPLE), [1])
+    assert second.shape.layers == 1
+    assert second.shape.kept_heads == (1,)
