@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
@@ -179,3 +180,14 @@ def test_history_is_cut_to_its_newest_items_when_longer_than_the_model_reads() -
     items, last = right_padded([history], 8)
     assert items.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12]]
     assert last.tolist() == [7]
+
+
+def test_newest_states_are_those_that_all_positions_would_have() -> None:
+    for changes in ({}, {"feed_forward": (24,)}, {"kept_heads": (1, 2)}):
+        model = random_decoder(**changes)
+        histories = [np.arange(1, 9), np.asarray([5]), np.asarray([7, 3, 2]), np.zeros(0)]
+        items, last = right_padded([h.astype(np.int32) for h in histories], 8)
+        positions = torch.arange(8).expand_as(items)
+        everywhere = model(items, positions)[-1]
+        expected = torch.stack([row[place] for row, place in zip(everywhere, last, strict=True)])
+        torch.testing.assert_close(model.last_states(items, last), expected)

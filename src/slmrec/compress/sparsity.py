@@ -72,7 +72,7 @@ def input_grams(model: Decoder, sample: Sequence[History]) -> dict[str, Tensor]:
         hooks.append(module.register_forward_pre_hook(record))
     try:
         with torch.inference_mode():
-            model.eval().last_states(items, last)
+            model.eval()(items, torch.arange(items.shape[1]).expand_as(items))
     finally:
         for hook in hooks:
             hook.remove()

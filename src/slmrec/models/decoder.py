@@ -18,8 +18,11 @@ from torch.nn import functional as F
 from slmrec.config import Section
 from slmrec.errors import ConfigError
 from slmrec.models.attention import attend
-from slmrec.models.encoder import SequenceEncoder
+from slmrec.models.encoder import SequenceEncoder, at_last
 from slmrec.models.memory import CountedMemory
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary positions, each [batch, 1, length, head width]."""
 
 
 class DecoderShape(Section):
@@ -93,20 +96,35 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(shape.width, inner, bias=False)
         self.o_proj = nn.Linear(inner, shape.width, bias=False)
 
-    def forward(
-        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """Mix positions: [batch, length, width] → the same shape."""
         out: Tensor = self.o_proj(self.mixed(hidden, rotation, mask))
         return out
 
-    def mixed(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def mixed(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """What the heads gather, one beside the other: [batch, length, heads · head width]."""
         query, key = self._query_and_key(hidden, rotation)
         gathered = attend(query, key, self._split(self.v_proj(hidden)), mask)
         return gathered.transpose(1, 2).flatten(2)
 
-    def rows(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def newest(
+        self, hidden: Tensor, rotation: Rotation, own_rotation: Rotation, last: Tensor
+    ) -> Tensor:
+        """`forward` at one position of each row, the newest: [batch, length, width] → [batch, width].
+
+        `last` int64 [batch] is that position and `own_rotation` the rotation there; what stands behind
+        it is padding.
+        """
+        own = at_last(hidden, last)[:, None]
+        query = _rotate(self._split(self.q_proj(own)), own_rotation)
+        key = _rotate(self._split(self.k_proj(hidden)), rotation)
+        places = torch.arange(hidden.shape[1], device=hidden.device)
+        seen = places <= last[:, None, None, None]  # [batch, 1, 1, length]
+        gathered = attend(query, key, self._split(self.v_proj(hidden)), seen)
+        out: Tensor = self.o_proj(gathered.flatten(1))
+        return out
+
+    def rows(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """Where each position looks, the mean over heads: float32 [batch, length, length].
 
         A row sums to 1 and is zero where the mask is false. `forward` never holds these weights, so
@@ -118,9 +136,7 @@ class Attention(nn.Module):
             mask = torch.ones(logits.shape[2:], dtype=torch.bool, device=logits.device).tril()
         return logits.masked_fill(~mask, -torch.inf).softmax(dim=-1).mean(dim=1)
 
-    def _query_and_key(
-        self, hidden: Tensor, rotation: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def _query_and_key(self, hidden: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         query = _rotate(self._split(self.q_proj(hidden)), rotation)
         return query, _rotate(self._split(self.k_proj(hidden)), rotation)
 
@@ -159,17 +175,22 @@ class DecoderLayer(nn.Module):
         self.mlp = FeedForward(shape.width, shape.feed_forward[number])
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """[batch, length, width] → the same shape."""
         attended = self.self_attn(self.input_layernorm(hidden), rotation, mask)
         hidden = hidden + self.dropout(attended)
         return hidden + self.dropout(self.mlp(self.post_attention_layernorm(hidden)))
 
-    def attention_rows(
-        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None
+    def newest(
+        self, hidden: Tensor, rotation: Rotation, own_rotation: Rotation, last: Tensor
     ) -> Tensor:
+        """`forward` at the newest position alone: [batch, length, width] → [batch, width]."""
+        normed = self.input_layernorm(hidden)
+        attended = self.self_attn.newest(normed, rotation, own_rotation, last)
+        own = at_last(hidden, last) + self.dropout(attended)
+        return own + self.dropout(self.mlp(self.post_attention_layernorm(own)))
+
+    def attention_rows(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """`Attention.rows` of what enters the layer."""
         return self.self_attn.rows(self.input_layernorm(hidden), rotation, mask)
 
@@ -210,6 +231,17 @@ class Decoder(SequenceEncoder):
         [batch, length, width], the last one normed: it is what items are scored with.
         """
         return self.read(items, positions, mask, blocks).states
+
+    def last_states(self, items: Tensor, last: Tensor) -> Tensor:
+        """States after the newest item: [batch, width]; the last layer works for that place alone."""
+        positions = torch.arange(items.shape[1], device=items.device)[None]
+        hidden = self.embedding_dropout(self.items(items))
+        rotation, own_rotation = (_rotary(at, self.shape) for at in (positions, last[:, None]))
+        *before, final = self.layers
+        for layer in before:
+            hidden = layer(hidden, rotation, None)
+        out: Tensor = self.norm(final.newest(hidden, rotation, own_rotation, last))  # type: ignore[operator]
+        return out
 
     def read(
         self,
@@ -266,7 +298,7 @@ class Decoder(SequenceEncoder):
         return made
 
 
-def _rotary(positions: Tensor, shape: DecoderShape) -> tuple[Tensor, Tensor]:
+def _rotary(positions: Tensor, shape: DecoderShape) -> Rotation:
     head = shape.width // shape.heads
     exponent = torch.arange(0, head, 2, dtype=torch.float32, device=positions.device) / head
     angle = positions[..., None].float() * shape.rope_theta**-exponent  # [batch, length, head / 2]
@@ -274,7 +306,7 @@ def _rotary(positions: Tensor, shape: DecoderShape) -> tuple[Tensor, Tensor]:
     return angle.cos(), angle.sin()
 
 
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(x: Tensor, rotation: Rotation) -> Tensor:
     cosine, sine = rotation
     first, second = x.chunk(2, dim=-1)
     return (x * cosine + torch.cat((-second, first), dim=-1) * sine).to(x.dtype)

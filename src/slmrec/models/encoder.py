@@ -39,9 +39,7 @@ class SequenceEncoder(nn.Module, ABC):
         item. Padding stands behind it, so plain causal attention never sees it.
         """
         positions = torch.arange(items.shape[1], device=items.device).expand_as(items)
-        states = self(items, positions)[-1]
-        index = last[:, None, None].expand(-1, 1, states.shape[2])
-        return states.gather(1, index).squeeze(1)
+        return at_last(self(items, positions)[-1], last)
 
     def catalogue_scores(self, items: Tensor, last: Tensor) -> Tensor:
         """Scores of every item after the newest one: [batch, items + 1]."""
@@ -63,6 +61,12 @@ class SequenceEncoder(nn.Module, ABC):
             for parameter in module.parameters()
         }
         return sum(parameter.numel() for parameter in self.parameters() if parameter not in tables)
+
+
+def at_last(states: Tensor, last: Tensor) -> Tensor:
+    """The states at one place of each row: [batch, length, width], int64 [batch] → [batch, width]."""
+    index = last[:, None, None].expand(-1, 1, states.shape[2])
+    return states.gather(1, index).squeeze(1)
 
 
 def packed_mask(segments: Tensor) -> Tensor:
