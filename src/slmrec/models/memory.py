@@ -60,5 +60,6 @@ class CountedMemory(nn.Module):
         weight = (self.weights[newest] * DECAY ** age[None, :, None]).flatten(1)
         found = self.weights.new_zeros(items.shape[0], len(self.neighbours))
         found = found.scatter_add(1, follows, weight)
-        share = found / found.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return torch.log1p(share / FLOOR)
+        # The logarithm is taken of the few that were found, not of a whole catalogue of zeros.
+        share = found.gather(1, follows) / weight.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return torch.zeros_like(found).scatter(1, follows, torch.log1p(share / FLOOR))
