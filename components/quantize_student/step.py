@@ -8,7 +8,7 @@ from slmrec.compress.export import export_servable
 from slmrec.config import Variant
 from slmrec.data.sequences import load_sequences
 from slmrec.models.checkpoint import load_decoder
-from slmrec.models.servable import MODEL
+from slmrec.models.servable import Servable
 from slmrec.progress import Progress
 
 
@@ -29,7 +29,7 @@ def run(
         sample=data.sample_histories("validation"),
         inputs={"sequences": data.artifact, "pruned": stored},
     )
-    size = saved.file(MODEL).stat().st_size
+    size = Servable(saved).bytes
     progress.update(1, 1)
     overlap = f" · top-10 overlap {parity['top10_overlap']:.3f}" if parity else ""
     return {

@@ -10,6 +10,7 @@ from slmrec.artifacts import open_artifact
 from slmrec.compress.export import export_servable
 from slmrec.config import Variant
 from slmrec.errors import ArtifactError
+from slmrec.evaluation.ranking import top_k
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.loading import TorchScorer, load_scorer
 from slmrec.models.servable import Servable
@@ -72,7 +73,7 @@ def test_int8_is_smaller_and_stays_near_the_torch_scores(
     expected = TorchScorer(model, "torch", 0).scores(batch)[:, 1:]
     error = np.abs(small.scores(batch)[:, 1:] - expected).mean()
     assert 0 < error < 0.05 * expected.std()
-    types = {i.data_type for i in onnx.load(servables["int8"] / "model.onnx").graph.initializer}
+    types = {i.data_type for i in onnx.load(servables["int8"] / "scores.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in types
     assert small.bytes < large.bytes
 
@@ -95,9 +96,10 @@ def test_graph_is_the_same_bytes_and_names_no_path_of_the_machine(
     )
     assert again.digest == open_artifact(servables["int8"]).digest
     for place in servables.values():
-        content = (place / "model.onnx").read_bytes()
-        assert b"/slmrec/" not in content
-        assert b".py" not in content
+        for name in ("scores.onnx", "recommend.onnx"):
+            content = (place / name).read_bytes()
+            assert b"/slmrec/" not in content
+            assert b".py" not in content
 
 
 def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
@@ -106,11 +108,56 @@ def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
     assert np.isfinite(scores).all()
 
 
-def test_servable_is_refused_when_the_graph_is_not_onnx(tmp_path: Path) -> None:
+PROPERTIES = {
+    "name": "x",
+    "graph_schema": 2,
+    "items": 3,
+    "max_length": 3,
+    "parameters_total": 1,
+    "parameters_backbone": 1,
+}
+
+
+def broken(place: Path, **changes: object) -> Path:
     from slmrec.artifacts import publish
 
-    properties = {"name": "x", "max_length": 3, "parameters_total": 1, "parameters_backbone": 1}
-    with publish(tmp_path / "x", "servable", properties=properties) as staging:
-        (staging / "model.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ArtifactError, match=r"model\.onnx: ONNX Runtime cannot load it"):
-        load_scorer(tmp_path / "x")
+    with publish(place, "servable", properties=PROPERTIES | changes) as staging:
+        for name in ("scores.onnx", "recommend.onnx", "weights.safetensors"):
+            (staging / name).write_bytes(b"not a graph")
+    return place
+
+
+def test_servable_is_refused_when_the_graph_is_not_onnx(tmp_path: Path) -> None:
+    servable = load_scorer(broken(tmp_path / "x"))
+    with pytest.raises(ArtifactError, match=r"scores\.onnx: ONNX Runtime cannot load it"):
+        servable.scores(histories(1))
+
+
+def test_servable_is_refused_when_its_graphs_are_of_another_version(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="graphs have schema 1, this version of slmrec reads 2"):
+        load_scorer(broken(tmp_path / "x", graph_schema=1))
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("k", [1, 10, 40, 55])
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_lists_hold_the_best_of_the_scores(
+    servables: dict[str, Path], weights: str, k: int, exclude_seen: bool
+) -> None:
+    servable = load_scorer(servables[weights], threads=1)
+    asked = [*histories(1, 6, 9, 3), np.zeros(0, np.int32)]
+    items, values = servable.best(asked, k, exclude_seen=exclude_seen)
+    scores = servable.scores(asked)
+    assert np.array_equal(items, top_k(scores, asked, k, exclude_seen=exclude_seen))
+    listed = items > 0
+    rows = np.nonzero(listed)[0]
+    np.testing.assert_allclose(values[listed], scores[rows, items[listed]], rtol=1e-6)
+    assert (values[~listed] == -np.inf).all()
+
+
+def test_what_a_person_gets_does_not_hang_on_who_else_is_asked(servables: dict[str, Path]) -> None:
+    servable = load_scorer(servables["int8"], threads=1)
+    asked = histories(6, 1, 4, 2, 5, 3)
+    together = servable.scores(asked)
+    for row, history in enumerate(asked):
+        np.testing.assert_allclose(servable.scores([history])[0, 1:], together[row, 1:], atol=1e-5)

@@ -1,27 +1,42 @@
-"""From a torch student to a servable: ONNX in float32, or in int8 by dynamic quantization."""
+"""From a torch student to a servable: ONNX graphs that score the catalogue and list the best of it."""
 
+import copy
+import json
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import polars as pl
 import torch
-from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from slmrec.artifacts import Artifact, open_artifact, publish
+from slmrec.compress.graph import Graph
+from slmrec.compress.parity import parity
+from slmrec.compress.passes import CONTRIB, shrink_item_table, shrink_layers, shrink_memory
 from slmrec.config import Variant
 from slmrec.models.decoder import Decoder
-from slmrec.models.loading import TorchScorer
 from slmrec.models.scorer import History
-from slmrec.models.servable import CATALOGUE, KIND, MODEL, Servable
+from slmrec.models.servable import (
+    CATALOGUE,
+    GRAPH_SCHEMA,
+    KIND,
+    RECOMMEND,
+    SCORES,
+    WEIGHTS,
+    Servable,
+)
 
 OPSET = 18
+SMALLEST_EXTERNAL = 1024
+"""Bytes; smaller constants stay inside the graphs, larger ones are in one file that both read."""
 
 
 class _CatalogueScores(nn.Module):
@@ -35,8 +50,44 @@ class _CatalogueScores(nn.Module):
         return self.model.catalogue_scores(items, last)
 
 
-def export_onnx(model: Decoder, path: Path) -> None:
-    """Write the model as ONNX with dynamic batch and length, and check the file."""
+def export_servable(
+    model: Decoder,
+    catalogue: pl.DataFrame,
+    variant: Variant,
+    directory: Path | str,
+    *,
+    sample: Sequence[History],
+    inputs: Mapping[str, Artifact],
+) -> tuple[Artifact, dict[str, float]]:
+    """Export, quantize as the variant says, compare with the torch model, publish.
+
+    `catalogue` has the columns `ItemIndex`; `sample` are histories for the comparison. Returns the
+    artifact and the parity figures.
+    """
+    properties: dict[str, Any] = {
+        "name": variant.name,
+        "graph_schema": GRAPH_SCHEMA,
+        "weights": variant.weights,
+        "feed_forward_share": variant.feed_forward_share,
+        "items": model.shape.items,
+        "max_length": model.shape.max_length,
+        "parameters_total": model.parameters_total(),
+        "parameters_backbone": model.parameters_backbone(),
+    }
+    graph = export_onnx(model)
+    if variant.weights == "int8":
+        graph = to_int8(graph)
+    with publish(
+        Path(directory), KIND, config=variant.to_json(), inputs=inputs, properties=properties
+    ) as staging:
+        write_graphs(graph, staging)
+        catalogue.write_parquet(staging / CATALOGUE)
+    artifact = open_artifact(directory, KIND)
+    return artifact, parity(model, Servable(artifact, threads=1), sample)
+
+
+def export_onnx(model: Decoder) -> onnx.ModelProto:
+    """The model as an ONNX graph (items, last) → scores, of dynamic batch and length."""
     items = torch.ones(2, 3, dtype=torch.int64)
     last = torch.tensor([2, 1])
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=model.max_length)
@@ -59,10 +110,88 @@ def export_onnx(model: Decoder, path: Path) -> None:
     finally:
         exporter_log.setLevel(level)
     assert program is not None
-    graph = program.model_proto
+    graph: onnx.ModelProto = program.model_proto
     _strip_origin(graph)
-    onnx.save(graph, str(path))
-    onnx.checker.check_model(str(path), full_check=True)
+    return graph
+
+
+def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose item table, layers and memory are kept in bytes."""
+    made = copy.deepcopy(model)
+    made.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    graph = Graph(made)
+    shrink_item_table(graph)
+    shrink_layers(graph)
+    shrink_memory(graph)
+    return made
+
+
+def with_lists(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that lists the best items instead of scoring all: (items, last, seen, k) → lists.
+
+    `seen` int64 [batch, any number] are never listed, one 0 (padding) among them; `k` int64 [1]. Gives
+    `best_items` int64 and `best_scores` float32 [batch, k], ties to the smaller index.
+    """
+    made = copy.deepcopy(model)
+    graph = made.graph
+    lowest = helper.make_tensor("lowest", TensorProto.FLOAT, [1], [float("-inf")])
+    graph.initializer.append(lowest)
+    graph.node.extend(
+        [
+            helper.make_node("Shape", ["seen"], ["seen_shape"]),
+            helper.make_node("Expand", ["lowest", "seen_shape"], ["seen_scores"]),
+            helper.make_node(
+                "ScatterElements", ["scores", "seen", "seen_scores"], ["open_scores"], axis=1
+            ),
+            helper.make_node("TopK", ["open_scores", "k"], ["best_scores", "best_items"], axis=1),
+        ]
+    )
+    int64, float32 = TensorProto.INT64, TensorProto.FLOAT
+    graph.input.append(helper.make_tensor_value_info("seen", int64, ["batch", "seen_length"]))
+    graph.input.append(helper.make_tensor_value_info("k", int64, [1]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("best_items", int64, ["batch", "best"]))
+    graph.output.append(helper.make_tensor_value_info("best_scores", float32, ["batch", "best"]))
+    return made
+
+
+def write_graphs(model: onnx.ModelProto, directory: Path) -> None:
+    """Write both graphs, which share one file of weights, and check them.
+
+    The weights are a safetensors file, whose bytes the graphs name by their places in it.
+    """
+    scores = copy.deepcopy(model)
+    large = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in scores.graph.initializer
+        if math.prod(tensor.dims) * _size(tensor) >= SMALLEST_EXTERNAL
+    }
+    save_file(large, directory / WEIGHTS)
+    places = _places(directory / WEIGHTS)
+    for tensor in scores.graph.initializer:
+        if tensor.name in places:
+            offset, length = places[tensor.name]
+            set_external_data(tensor, WEIGHTS, offset, length)
+            tensor.ClearField("raw_data")
+    for name, graph in ((SCORES, scores), (RECOMMEND, with_lists(scores))):
+        (directory / name).write_bytes(graph.SerializeToString(deterministic=True))
+        onnx.checker.check_model(str(directory / name), full_check=True)
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    return helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def _places(path: Path) -> dict[str, tuple[int, int]]:
+    """Where each tensor of a safetensors file lies: its first byte and how many there are."""
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    header.pop("__metadata__", None)
+    return {
+        name: (8 + size + begin, end - begin)
+        for name, (begin, end) in ((n, entry["data_offsets"]) for n, entry in header.items())
+    }
 
 
 def _strip_origin(model: onnx.ModelProto) -> None:
@@ -73,77 +202,3 @@ def _strip_origin(model: onnx.ModelProto) -> None:
     for part in parts:
         del part.metadata_props[:]
         part.doc_string = ""
-
-
-def export_servable(
-    model: Decoder,
-    catalogue: pl.DataFrame,
-    variant: Variant,
-    directory: Path | str,
-    *,
-    sample: Sequence[History],
-    inputs: Mapping[str, Artifact],
-) -> tuple[Artifact, dict[str, float]]:
-    """Export, quantize as the variant says, compare with the torch model, publish.
-
-    `catalogue` has the columns `ItemIndex`; `sample` are histories for the comparison. Returns the
-    artifact and the parity figures that are also among its properties.
-    """
-    properties: dict[str, Any] = {
-        "name": variant.name,
-        "weights": variant.weights,
-        "feed_forward_share": variant.feed_forward_share,
-        "items": model.shape.items,
-        "max_length": model.shape.max_length,
-        "parameters_total": model.parameters_total(),
-        "parameters_backbone": model.parameters_backbone(),
-    }
-    with publish(
-        Path(directory), KIND, config=variant.to_json(), inputs=inputs, properties=properties
-    ) as staging:
-        if variant.weights == "float32":
-            export_onnx(model, staging / MODEL)
-        else:
-            unquantized = staging / "float32.onnx"
-            export_onnx(model, unquantized)
-            quantize_int8(unquantized, staging / MODEL)
-            unquantized.unlink()
-        catalogue.write_parquet(staging / CATALOGUE)
-    artifact = open_artifact(directory, KIND)
-    return artifact, parity(model, Servable(artifact, threads=1), sample)
-
-
-def quantize_int8(source: Path, target: Path) -> None:
-    """Dynamic quantization: weights int8 by channel, activations int8 by request."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises a pre-processing that an exported graph has had
-    try:
-        quantize_dynamic(str(source), str(target), per_channel=True, weight_type=QuantType.QInt8)
-    finally:
-        root.setLevel(level)
-
-
-def parity(model: Decoder, servable: Servable, sample: Sequence[History]) -> dict[str, float]:
-    """How far the servable is from its torch model on sample histories.
-
-    `top10_overlap`: mean share of common items in the two top-10 lists. `score_error`: mean absolute
-    difference of scores divided by the standard deviation of the torch scores.
-    """
-    if not sample:
-        return {}
-    expected = TorchScorer(model, "torch", 0).scores(sample)[:, 1:]
-    found = servable.scores(sample)[:, 1:]
-    k = min(10, expected.shape[1])
-    overlaps = [
-        len(set(a.tolist()) & set(b.tolist())) / k
-        for a, b in zip(_top(expected, k), _top(found, k), strict=True)
-    ]
-    return {
-        "top10_overlap": float(np.mean(overlaps)),
-        "score_error": float(np.abs(expected - found).mean() / max(expected.std(), 1e-12)),
-    }
-
-
-def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    return np.argpartition(-scores, k - 1, axis=1)[:, :k]

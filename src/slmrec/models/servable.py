@@ -1,4 +1,4 @@
-"""The model that is served: an ONNX graph and its catalogue, opened without torch."""
+"""The model that is served: ONNX graphs and their catalogue, opened without torch."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,51 +13,113 @@ from slmrec.errors import ArtifactError
 from slmrec.models.scorer import History
 
 KIND = "servable"
-MODEL = "model.onnx"
+SCORES, RECOMMEND, WEIGHTS = "scores.onnx", "recommend.onnx", "weights.safetensors"
+"""Two graphs, and what both read."""
 CATALOGUE = "items.parquet"
+GRAPH_SCHEMA = 2
+"""Raised when inputs, outputs or files of the graphs change."""
+SCORE_BYTES = 64 * 2**20
+"""Scores that one call of a graph may hold; more users are asked about in turns."""
+
+Int64 = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 class Servable:
     """Scores histories with ONNX Runtime; needs no torch.
 
-    The graph reads `items` int64 [batch, length], padded on the right with 0, and `last` int64
-    [batch], and gives `scores` float32 [batch, items + 1].
+    Both graphs read `items` int64 [batch, length], padded on the right with 0, and `last` int64
+    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1]; `recommend.onnx` also reads `seen`
+    int64 [batch, any number, one 0 at least] and `k` int64 [1], and gives `best_items` and `best_scores` [batch, k].
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
+        """Raises `ArtifactError` when the graphs are of another version."""
+        found = artifact.properties.get("graph_schema")
+        if found != GRAPH_SCHEMA:
+            raise ArtifactError(
+                f"{artifact.path}: its graphs have schema {found}, this version of slmrec reads "
+                f"{GRAPH_SCHEMA}; quantize the student again"
+            )
         self.artifact = artifact
         self.name = str(artifact.properties["name"])
+        self.items = int(artifact.properties["items"])
         self.max_length = int(artifact.properties["max_length"])
         self.parameters_total = int(artifact.properties["parameters_total"])
         self.parameters_backbone = int(artifact.properties["parameters_backbone"])
-        self.bytes = artifact.file(MODEL).stat().st_size
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # Threads that spin between requests take the processor from whatever else serves.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(artifact.file(MODEL)), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise ArtifactError(
-                f"{artifact.file(MODEL)}: ONNX Runtime cannot load it ({error}); quantize the "
-                "student again with this version of slmrec"
-            ) from error
+        files = (SCORES, RECOMMEND, WEIGHTS)
+        self.bytes = sum(artifact.file(name).stat().st_size for name in files)
+        self._threads = threads
 
     @cached_property
     def catalogue(self) -> pl.DataFrame:
         """Item ids and titles by item index (columns `ItemIndex`)."""
         return pl.read_parquet(self.artifact.file(CATALOGUE))
 
-    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+    def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item: float32 [histories, items + 1]; column 0 means nothing."""
+        scores: Floats = self._scoring.run(["scores"], self._read(histories))[0]
+        return scores
+
+    def best(
+        self, histories: Sequence[History], k: int, *, exclude_seen: bool
+    ) -> tuple[Int64, Floats]:
+        """The `k` best items of each history and their scores, best first, ties to the smaller index.
+
+        Returns int64 and float32 [histories, k]; an item is 0 and its score -inf where fewer are left.
+        All of a history counts as seen, also what is older than the model reads.
+        """
+        wanted = min(k, self.items)
+        items = np.zeros((len(histories), k), dtype=np.int64)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        rows = max(SCORE_BYTES // (4 * (self.items + 1)), 1)
+        for start in range(0, len(histories), rows):
+            part = histories[start : start + rows]
+            inputs = self._read(part) | {
+                "seen": _padded(part if exclude_seen else [history[:0] for history in part], 1),
+                "k": np.asarray([wanted], dtype=np.int64),
+            }
+            found, values = self._listing.run(["best_items", "best_scores"], inputs)
+            here = slice(start, start + len(part))
+            items[here, :wanted] = np.where(values > -np.inf, found, 0)
+            scores[here, :wanted] = values
+        return items, scores
+
+    def _read(self, histories: Sequence[History]) -> dict[str, Int64]:
         newest = [history[-self.max_length :] for history in histories]
         lengths = np.asarray([len(history) for history in newest], dtype=np.int64)
-        items = np.zeros((len(newest), max(int(lengths.max(initial=1)), 1)), dtype=np.int64)
-        for row, history in enumerate(newest):
-            items[row, : len(history)] = history
-        inputs = {"items": items, "last": np.maximum(lengths - 1, 0)}
-        scores: NDArray[np.float32] = self._session.run(["scores"], inputs)[0]
-        return scores
+        return {"items": _padded(newest), "last": np.maximum(lengths - 1, 0)}
+
+    @cached_property
+    def _scoring(self) -> onnxruntime.InferenceSession:
+        return self._session(SCORES)
+
+    @cached_property
+    def _listing(self) -> onnxruntime.InferenceSession:
+        return self._session(RECOMMEND)
+
+    def _session(self, name: str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        # Threads that spin between requests take the processor from whatever else serves.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = self.artifact.file(name)
+        try:
+            return onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise ArtifactError(
+                f"{path}: ONNX Runtime cannot load it ({error}); quantize the student again with "
+                "this version of slmrec"
+            ) from error
+
+
+def _padded(histories: Sequence[History], more: int = 0) -> Int64:
+    """Histories as rows that end in zeros: at least one where empty, and `more` in every row."""
+    longest = max((len(history) for history in histories), default=0)
+    items = np.zeros((len(histories), max(longest + more, 1)), dtype=np.int64)
+    for row, history in enumerate(histories):
+        items[row, : len(history)] = history
+    return items
