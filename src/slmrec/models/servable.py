@@ -29,8 +29,9 @@ class Servable:
     """Scores histories with ONNX Runtime; needs no torch.
 
     Both graphs read `items` int64 [batch, length], padded on the right with 0, and `last` int64
-    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1]; `recommend.onnx` also reads `seen`
-    int64 [batch, any number, one 0 at least] and `k` int64 [1], and gives `best_items` and `best_scores` [batch, k].
+    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1]. `recommend.onnx` also reads `seen`
+    int64 [batch, any number], with at least one 0, and `k` int64 [1]; it gives `best_items` and
+    `best_scores` [batch, k].
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:

@@ -1,0 +1,78 @@
+"""Recommendations by item id from a servable, without torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slmrec.artifacts import open_artifact
+from slmrec.columns import ItemIndex
+from slmrec.models.scorer import History
+from slmrec.models.servable import KIND, Servable
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One item of a list."""
+
+    item_id: str
+    score: float
+    """Comparable within one list only."""
+
+
+class Recommender:
+    """Answers with item ids. Safe to call from several threads.
+
+    A person of whom no item is known is given what was most often touched in the log.
+    """
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+        catalogue = servable.catalogue.sort(ItemIndex.INDEX)
+        self._ids = ["", *catalogue[ItemIndex.ITEM].cast(str).to_list()]
+        self._index = {item_id: number for number, item_id in enumerate(self._ids) if number}
+        counts = catalogue[ItemIndex.COUNT].to_numpy()
+        self._popular = 1 + np.argsort(-counts, kind="stable")
+        self._counts = np.concatenate([[0], counts])
+
+    @classmethod
+    def open(cls, directory: Path | str, threads: int = 0) -> "Recommender":
+        """Open a servable artifact; `threads` 0 leaves their number to ONNX Runtime.
+
+        Raises `ArtifactError` when it is not whole, or of another version.
+        """
+        return cls(Servable(open_artifact(directory, KIND), threads))
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int = 10, *, exclude_seen: bool = True
+    ) -> list[list[Recommended]]:
+        """The `k` best items after each history of item ids, oldest first; fewer where none are left.
+
+        Ids that the model does not know are passed over: it never saw them. Raises `ValueError` when
+        `k` is not positive.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}, expected at least 1")
+        known = [self.known(history) for history in histories]
+        asked = [history for history in known if len(history)]
+        items, scores = self._servable.best(asked, k, exclude_seen=exclude_seen)
+        found = iter(zip(items.tolist(), scores.tolist(), strict=True))
+        return [
+            self._listed(*next(found)) if len(history) else self._most_popular(k)
+            for history in known
+        ]
+
+    def known(self, history: Sequence[str]) -> History:
+        """The items of a history that the model knows, by index, in their order."""
+        places = [self._index[item_id] for item_id in history if item_id in self._index]
+        return np.asarray(places, dtype=np.int32)
+
+    def _listed(self, items: list[int], scores: list[float]) -> list[Recommended]:
+        pairs = zip(items, scores, strict=True)
+        return [Recommended(self._ids[item], score) for item, score in pairs if item]
+
+    def _most_popular(self, k: int) -> list[Recommended]:
+        return [
+            Recommended(self._ids[item], float(self._counts[item])) for item in self._popular[:k]
+        ]
