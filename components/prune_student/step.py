@@ -1,11 +1,11 @@
-"""Load the student, remove its least important channels, save it."""
+"""Load the student, take away what the variant says, save it."""
 
 from pathlib import Path
 from typing import Any
 
 from components.runtime import step
 from slmrec.artifacts import open_artifact, publish
-from slmrec.compress.structure import prune_feed_forward
+from slmrec.compress.prune import prune
 from slmrec.config import Variant
 from slmrec.data.sequences import load_sequences
 from slmrec.models.checkpoint import load_decoder, write_model
@@ -21,10 +21,7 @@ def run(
     data = load_sequences(sequences)
     stored = open_artifact(student, "student")
     whole = load_decoder(stored)
-    model = whole
-    if settings.feed_forward_share < 1:
-        sample = data.sample_histories("train")
-        model = prune_feed_forward(whole, settings.feed_forward_share, sample)
+    model = prune(whole, settings, data)
     assert data.artifact is not None
     properties = {"name": settings.name, "feed_forward": list(model.shape.feed_forward)}
     with publish(
@@ -35,10 +32,10 @@ def run(
         properties=properties,
     ) as staging:
         write_model(staging, model)
-    kept, had = sum(model.shape.feed_forward), sum(whole.shape.feed_forward)
     progress.update(1, 1)
     return {
         "digest": open_artifact(pruned, "pruned").digest,
-        "headline": f"{settings.name} · {kept} of {had} feed-forward channels",
+        "headline": f"{settings.name} · {model.parameters_backbone():,} of "
+        f"{whole.parameters_backbone():,} backbone parameters",
         "parameters_backbone": model.parameters_backbone(),
     }

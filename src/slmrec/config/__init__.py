@@ -26,7 +26,13 @@ from slmrec.config.section import (
     Weight,
     explain,
 )
-from slmrec.config.student import DistillStudent, LossWeights, SequenceWeights, Variant
+from slmrec.config.student import (
+    DistillStudent,
+    LossWeights,
+    SequenceWeights,
+    Sparsity,
+    Variant,
+)
 from slmrec.config.teacher import CacheTeacher, EnsembleMembers, PretrainedCheckpoint, TrainTeacher
 from slmrec.config.training import PretrainItems, Training
 
@@ -54,6 +60,7 @@ __all__ = [
     "Seed",
     "SequenceWeights",
     "Share",
+    "Sparsity",
     "TrainTeacher",
     "Training",
     "ValidateData",

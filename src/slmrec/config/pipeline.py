@@ -31,8 +31,8 @@ class PipelineConfig(Section):
     cache_teacher: CacheTeacher = CacheTeacher()
     distill_student: DistillStudent = DistillStudent()
     variants: tuple[Variant, ...] = (
-        Variant(name="int8"),
-        Variant(name="pruned-int8", feed_forward_share=0.75),
+        Variant(name="int8", memory=32),
+        Variant(name="pruned-int8", feed_forward_share=0.75, memory=32),
     )
     """Compressed students that are built and compared in parallel."""
     evaluate_models: EvaluateModels = EvaluateModels()

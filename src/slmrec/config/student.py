@@ -71,11 +71,35 @@ class DistillStudent(Section):
         return self
 
 
+Kept = Annotated[float, Field(gt=0, le=1)]
+
+
+class Sparsity(Section):
+    """Single weights that become zero. No kernel of ONNX Runtime on a CPU is faster for it."""
+
+    method: Literal["wanda", "sparsegpt"] = "wanda"
+    """`wanda` (arXiv 2306.11695) drops what weighs least on training histories; `sparsegpt` (arXiv
+    2301.00774) also changes what stays so that it makes up for that."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of each row of a matrix that becomes zero."""
+    two_of_four: bool = False
+    """Two of every four neighbours become zero instead, the pattern that some GPUs have kernels for."""
+
+
 class Variant(Section):
     """One compressed student."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
-    feed_forward_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    layers: Positive | None = None
+    """Layers kept, those with the largest Block Influence; null: all."""
+    heads_share: Kept = 1.0
+    """Share of attention heads kept in each layer, those that write most; at least one."""
+    feed_forward_share: Kept = 1.0
     """Share of feed-forward channels kept, the most important ones by activation."""
+    sparsity: Sparsity | None = None
+    """Null: no weight is dropped for itself."""
+    memory: Positive | None = None
+    """Transitions of each item that are kept of the student's memory, the strongest; null: all."""
     weights: Literal["float32", "int8"] = "int8"
-    """Type of the exported weights; `int8` is dynamic quantization in ONNX Runtime."""
+    """Type of the exported weights. `int8`: the item table by item, other matrices by column, states by
+    their own largest entry, the memory in bytes."""

@@ -9,7 +9,7 @@ import numpy as np
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences
 from slmrec.evaluation.ranking import LIST_LENGTH, histories_before, top_k
-from slmrec.models.scorer import History, Layered, Scorer
+from slmrec.models.scorer import History, Layered, Lists, Scorer
 from slmrec.progress import Progress, Silent
 
 WARM_UP = 5
@@ -56,8 +56,11 @@ def measure_speed(
         if name in layered:
             layered[name].run_layers(asked)
             return clock() - started
-        scores = scorers[name].scores(asked)
-        top_k(scores, asked, LIST_LENGTH, exclude_seen=config.filter_seen)
+        scorer = scorers[name]
+        if isinstance(scorer, Lists):
+            scorer.best(asked, LIST_LENGTH, exclude_seen=config.filter_seen)
+        else:
+            top_k(scorer.scores(asked), asked, LIST_LENGTH, exclude_seen=config.filter_seen)
         return clock() - started
 
     for name in names:

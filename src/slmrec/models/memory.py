@@ -41,6 +41,14 @@ class CountedMemory(nn.Module):
         self.neighbours.copy_(torch.from_numpy(neighbours))
         self.weights.copy_(torch.from_numpy(weights))
 
+    def strongest(self, neighbours: int) -> "CountedMemory":
+        """A copy that keeps the strongest transitions of each item, as many as it is given."""
+        made = CountedMemory(len(self.neighbours) - 1, neighbours)
+        for name, kept in made.state_dict().items():
+            mine = self.state_dict()[name]
+            kept.copy_(mine[:, :neighbours] if mine.dim() == 2 else mine)
+        return made
+
     def forward(self, items: Tensor, last: Tensor) -> Tensor:
         """What is added to the scores of the catalogue: [batch, items + 1].
 

@@ -31,6 +31,17 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class Lists(Protocol):
+    """A scorer that gives the best items without handing out the scores of all."""
+
+    def best(
+        self, histories: Sequence[History], k: int, *, exclude_seen: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Items and scores [histories, k], best first, ties to the smaller index."""
+        ...
+
+
+@runtime_checkable
 class Layered(Protocol):
     """A scorer whose layers can be run without scoring the catalogue."""
 
