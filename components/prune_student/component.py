@@ -8,9 +8,23 @@ from components import images
 
 @dsl.component(base_image=images.PYTHON, install_kfp_package=False)
 def prune_student(
-    sequences: Input[Dataset], student: Input[Model], variant: str, pruned: Output[Model]
+    sequences: Input[Dataset],
+    student: Input[Model],
+    caches: Input[List[Dataset]],  # noqa: UP006
+    variant: str,
+    config: str,
+    pruned: Output[Model],
 ) -> None:
-    """Keep the variant's share of the student's feed-forward channels."""
+    """Take away what the variant says, and let the student recover from it."""
     from components.prune_student.step import run
 
-    pruned.metadata.update(run(sequences.path, student.path, variant, pruned.path))
+    pruned.metadata.update(
+        run(
+            sequences.path,
+            student.path,
+            [cache.path for cache in caches],
+            variant,
+            config,
+            pruned.path,
+        )
+    )

@@ -29,6 +29,7 @@ from slmrec.config.section import (
 from slmrec.config.student import (
     DistillStudent,
     LossWeights,
+    Recovery,
     SequenceWeights,
     Sparsity,
     Variant,
@@ -56,6 +57,7 @@ __all__ = [
     "PretrainedCheckpoint",
     "PromoteModel",
     "Rate",
+    "Recovery",
     "Section",
     "Seed",
     "SequenceWeights",

@@ -86,6 +86,14 @@ class Sparsity(Section):
     """Two of every four neighbours become zero instead, the pattern that some GPUs have kernels for."""
 
 
+class Recovery(Section):
+    """A short distillation that lets a pruned student find itself again."""
+
+    epochs: Positive = 2
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Peak; the schedule and all else are the student's own."""
+
+
 class Variant(Section):
     """One compressed student."""
 
@@ -98,6 +106,8 @@ class Variant(Section):
     """Share of feed-forward channels kept, the most important ones by activation."""
     sparsity: Sparsity | None = None
     """Null: no weight is dropped for itself."""
+    recovery: Recovery | None = None
+    """Training from the teacher cache after pruning, what was dropped staying so; null: none."""
     memory: Positive | None = None
     """Transitions of each item that are kept of the student's memory, the strongest; null: all."""
     weights: Literal["float32", "int8"] = "int8"

@@ -55,9 +55,25 @@ def distill(
     `teacher` gives only weights to start from, as `build_student` says; it may be none. `checkpoints`
     as `train` takes it. Raises `ConfigError` when the settings do not fit the cache or the teacher.
     """
-    _require_fit(cache, config)
+    require_fit(cache, config)
     torch.manual_seed(config.training.seed)
     student = build_student(teacher, sequences, cache, config, progress)
+    return learn_from_cache(student, sequences, cache, config, progress, checkpoints)
+
+
+def learn_from_cache(
+    student: Decoder,
+    sequences: Sequences,
+    cache: TeacherCache,
+    config: DistillStudent,
+    progress: Progress,
+    checkpoints: Path | None = None,
+) -> Distilled:
+    """Train a student that is there already on the cache, in place; `checkpoints` as `train` takes it.
+
+    Raises `ConfigError` when the settings do not fit the cache.
+    """
+    require_fit(cache, config)
     scaffold = Scaffold(student.shape.width, cache.blocks, cache.width)
 
     def loss(batch: Batch, dtype: torch.dtype) -> Losses:
@@ -88,7 +104,8 @@ def distill(
     return Distilled(student, training, speed, distance)
 
 
-def _require_fit(cache: TeacherCache, config: DistillStudent) -> None:
+def require_fit(cache: TeacherCache, config: DistillStudent) -> None:
+    """Check settings against a cache. Raises `ConfigError`."""
     if config.layers % cache.blocks:
         raise ConfigError(
             f"distill_student.layers is {config.layers} and cannot be divided into the "
