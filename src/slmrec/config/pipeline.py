@@ -62,6 +62,18 @@ class PipelineConfig(Section):
                 f"distill_student.losses.attention is {attention:g} and cache_teacher.attention is "
                 "false; set cache_teacher.attention to true"
             )
+        first = self.train_teacher.networks()[0]
+        if self.cache_teacher.attention and first != "scratch":
+            raise ValueError(
+                f"cache_teacher.attention is true and the teacher's first network is '{first}'; only a "
+                "decoder from scratch shows where it looks"
+            )
+        if blocks > 1 and first == "sasrec":
+            raise ValueError(
+                f"cache_teacher.blocks is {blocks} and the teacher's first network is 'sasrec', which "
+                "has one block"
+            )
+        self._require_layers_to_choose_from()
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError(f"variants: the names {names} are not all different")
@@ -73,3 +85,22 @@ class PipelineConfig(Section):
         if not names:
             raise ValueError("variants: none given, expected at least one compressed student")
         return self
+
+    def _require_layers_to_choose_from(self) -> None:
+        teacher, student = self.train_teacher, self.distill_student
+        if student.initial_layers != "block_influence":
+            return
+        alike = all(
+            mine is None or mine == theirs
+            for mine, theirs in (
+                (student.width, teacher.width),
+                (student.heads, teacher.heads),
+                (student.feed_forward, teacher.feed_forward),
+            )
+        )
+        if teacher.kind != "scratch" or not alike:
+            raise ValueError(
+                "distill_student.initial_layers is block_influence, and there are no layers to choose "
+                "from: the teacher is no decoder from scratch of the student's width, heads and "
+                "feed_forward; leave these out, or set initial_layers to random"
+            )

@@ -98,6 +98,15 @@ class TrainTeacher(Section):
         return self
 
     @model_validator(mode="after")
+    def _ensembles_score_the_whole_catalogue(self) -> Self:
+        if self.kind == "ensemble" and self.training.loss != "softmax":
+            raise ValueError(
+                f"kind is 'ensemble' and training.loss is '{self.training.loss}'; expected 'softmax': "
+                "the networks of an ensemble also learn what transitions say of the whole catalogue"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _items_have_a_source(self) -> Self:
         if (self.item_embeddings == "text") != bool(self.text_encoder):
             raise ValueError(

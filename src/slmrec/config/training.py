@@ -36,7 +36,7 @@ class Training(Section):
     warmup_share: Rate = 0.1
     """Share of all steps spent warming up."""
     batch_tokens: Positive = 2048
-    """Target positions in one step, padding not counted."""
+    """Tokens of the packed rows in one step; at most a few of a hundred are padding."""
     weight_decay: Weight = 0.01
     """AdamW, on matrices only; embeddings, norms and biases are not decayed."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0

@@ -21,7 +21,14 @@ from slmrec.training.batches import Windows, training_windows
 from slmrec.training.folds import digests_of_users
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_DECIDING = ("models", "training/batches.py", "training/folds.py", "distillation")
+_DECIDING = (
+    "models",
+    "training/batches.py",
+    "training/folds.py",
+    "data/histories.py",
+    "data/ordering.py",
+    "distillation",
+)
 """Code that decides what a shard holds, in the package; of `distillation` not what reads a shard."""
 _READERS = frozenset(
     {
@@ -29,6 +36,8 @@ _READERS = frozenset(
         "losses.py",
         "distill.py",
         "student.py",
+        "student_memory.py",
+        "make_student.py",
         "distance.py",
         "block_influence.py",
         "sample.py",

@@ -29,4 +29,4 @@ def counted_members(artifact: Artifact) -> Counted | None:
     if ENSEMBLE not in artifact.files:
         return None
     ensemble = load_ensemble(artifact)
-    return Counted(ensemble.transitions, ensemble.popularity)
+    return Counted(ensemble.transitions, ensemble.popularity, ensemble.gains)

@@ -109,7 +109,7 @@ def _shape(
 ) -> DecoderShape:
     width = config.width or cache.width
     like = decoder.shape if decoder is not None and decoder.shape.width == width else None
-    heads = config.heads or (like.heads if like else _default_heads(width))
+    heads = config.heads or (like.heads if like else default_heads(width))
     if config.feed_forward is None and like is not None:
         feed_forward = like.feed_forward[: config.layers]
     else:
@@ -129,7 +129,7 @@ def _shape(
         ) from None
 
 
-def _default_heads(width: int) -> int:
+def default_heads(width: int) -> int:
     """One for each `HEAD_WIDTH`, or the next smaller number that divides the width evenly."""
     most = max(width // HEAD_WIDTH, 1)
     return next((heads for heads in range(most, 0, -1) if width % (2 * heads) == 0), most)

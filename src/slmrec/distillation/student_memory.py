@@ -20,8 +20,9 @@ def with_memory(
 ) -> tuple[Decoder, Mapping[str, float]]:
     """Give a trained student what was counted, and fit how much transitions and popularity count.
 
-    Returns a copy with a memory of `neighbours` transitions an item, and the NDCG@10 on validation of
-    all `together`, of the layers alone (`scores`), and of `transitions` and `popularity` alone.
+    Where nobody validates they count as `counted` says. Returns a copy with a memory of `neighbours`
+    transitions an item, and the NDCG@10 on validation of all `together`, of the layers alone
+    (`scores`), and of `transitions` and `popularity` alone.
     """
     shape = student.shape.model_copy(update={"memory": neighbours})
     remembering = Decoder(shape).eval()
@@ -41,9 +42,9 @@ def with_memory(
         return {TRANSITIONS: found, POPULARITY: np.broadcast_to(popular, found.shape)}
 
     users, targets = validation_sample(sequences, np.random.default_rng(seed), GAIN_USERS)
-    if not len(users):
-        return remembering, {}
-    gains, quality = fit_gains(scores, added, sequences, users, targets)
+    gains, quality = counted.gains, dict[str, float]()
+    if len(users):
+        gains, quality = fit_gains(scores, added, sequences, users, targets)
     memory.gain.fill_(gains[TRANSITIONS])
     memory.popular.copy_(torch.from_numpy(gains[POPULARITY] * popular[0]))
     return remembering, quality

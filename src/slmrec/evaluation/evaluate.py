@@ -273,6 +273,7 @@ def _pairs(contenders: Sequence[Contender], candidate: str) -> list[tuple[str, s
     learned = [contender.name for contender in contenders if contender.kind in LEARNED]
     pairs = [
         *product(learned, of_kind[BASELINE]),
+        *product((*of_kind[TEACHER], *of_kind[STUDENT], candidate), of_kind[SASREC]),
         *product(of_kind[STUDENT], of_kind[TEACHER]),
         *product(of_kind[SERVABLE], of_kind[STUDENT]),
         *product([candidate], of_kind[TEACHER]),

@@ -1,11 +1,13 @@
 """What is counted of a log and not trained: what usually follows, and what is popular."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slmrec.data.sequences import Sequences
+from slmrec.models.ensemble import COUNTED
 from slmrec.models.popularity import Popularity
 from slmrec.models.transitions import Transitions
 
@@ -16,6 +18,8 @@ class Counted:
 
     transitions: Transitions
     popularity: Popularity
+    gains: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTED, 1.0))
+    """How much each counts beside a network, where nothing better is known."""
 
     @classmethod
     def fit(cls, sequences: Sequences, weights: NDArray[np.float32] | None = None) -> "Counted":

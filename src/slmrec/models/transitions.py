@@ -36,7 +36,8 @@ SECOND_HOP = 2.0
 """Weight of what follows that which follows, relative to what follows directly."""
 
 
-_ROWS_AT_ONCE = 2048
+_PATH_BYTES = 256 * 2**20
+"""Paths that are held at once, were every item reachable from every other."""
 _NOTHING = 1e-5
 """More than rounding leaves of a weight that was taken away, far less than the lightest path weighs."""
 
@@ -105,8 +106,9 @@ class Transitions:
         neighbours = np.zeros((size, most), np.int32)
         weights = np.zeros((size, most), np.float32)
         entering = (_at_least_one_path(self._strength) ** -DAMPING).astype(np.float32)
-        for start in range(0, size, _ROWS_AT_ONCE):
-            piece = slice(start, start + _ROWS_AT_ONCE)
+        rows = max(_PATH_BYTES // (8 * size), 1)
+        for start in range(0, size, rows):
+            piece = slice(start, start + rows)
             paths = sparse.diags_array(entering[piece]) @ self._graph[piece] @ self._onward
             paths = paths.tocsr()
             for row in range(paths.shape[0]):

@@ -6,6 +6,7 @@ from pathlib import Path
 from slmrec.artifacts import Artifact
 from slmrec.config import DistillStudent, TrainTeacher
 from slmrec.data.sequences import Sequences
+from slmrec.distillation.student import default_heads
 from slmrec.studies import plots, wording
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
@@ -20,7 +21,7 @@ METHOD = (
     "student's size trained directly: random layers, item embeddings from where the teacher's "
     "training starts them. `ce` starts from the teacher's first layers and embeddings and "
     "learns from the log alone; each other variant adds to `ce` the terms that its name "
-    "tells, and `all` all that are trained here. Every test user's next item was ranked "
+    "tells, and `all` every one of them. Every test user's next item was ranked "
     "against the whole catalogue{seen}. Metrics of a user are averaged over seeds; intervals "
     "are 95 % of a paired bootstrap over users, each for itself: with so many variants one in "
     "twenty may stand apart from zero by chance."
@@ -133,7 +134,15 @@ def _with_seed(settings: DistillStudent, seed: int) -> DistillStudent:
 
 
 def _fresh(teacher: TrainTeacher, student: DistillStudent) -> TrainTeacher:
-    return teacher.model_copy(update={"layers": student.layers, "training": student.training})
+    """The settings of a decoder of the student's size that starts as its teacher does."""
+    width = student.width or teacher.width
+    like = width == teacher.width
+    heads = student.heads or (teacher.heads if like else default_heads(width))
+    feed_forward = student.feed_forward or (teacher.feed_forward if like else 4 * width)
+    shape = {"width": width, "heads": heads, "feed_forward": feed_forward}
+    return teacher.model_copy(
+        update={"layers": student.layers, "training": student.training, **shape}
+    )
 
 
 def _tables(rows: Sequence[Row], absent: Mapping[str, str]) -> list[Table]:

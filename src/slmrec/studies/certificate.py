@@ -8,6 +8,7 @@ import numpy as np
 
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences
+from slmrec.errors import ConfigError
 from slmrec.evaluation.bootstrap import Bootstrap
 from slmrec.evaluation.metrics import Floats
 from slmrec.evaluation.ranking import histories_before
@@ -43,6 +44,12 @@ def study_certificate(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     first = config.distill_student.training.seed
     seeds = [first + number for number in range(job.seeds)]
     require_layers(config)
+    width = config.distill_student.width
+    if width not in (None, config.train_teacher.width):
+        raise ConfigError(
+            f"study certificate: distill_student.width is {width} and train_teacher.width is "
+            f"{config.train_teacher.width}; expected one width, since states are compared with states"
+        )
     trainings = Trainings(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
     trainings.expect(1 + len(seeds) + needs_items(config))

@@ -7,7 +7,7 @@ from typing import Any
 from slmrec.artifacts import Artifact
 from slmrec.config import PipelineConfig, TrainTeacher
 from slmrec.data.sequences import Sequences
-from slmrec.models.checkpoint import load_decoder
+from slmrec.models.checkpoint import ENSEMBLE, load_decoder
 from slmrec.models.counted import Counted
 from slmrec.models.decoder import Decoder
 from slmrec.studies import plots, wording
@@ -17,9 +17,11 @@ from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
 from slmrec.studies.trainings import Trainings
 
-POPULARITY, TRANSITIONS, SASREC = "popularity", "transitions", "sasrec"
+TRANSITIONS, SASREC = "transitions", "sasrec"
 TEACHER, STUDENT, DIRECT = "teacher", "student", "direct"
 WITHOUT_MEMORY = ", no memory"
+REFERENCES = (TRANSITIONS, SASREC, DIRECT, DIRECT + WITHOUT_MEMORY, TEACHER)
+"""What every model is compared with."""
 CLOSE = 0.01
 """What a student may lose against its teacher, as a share, and still be called as good."""
 SEEDS_APART = 100
@@ -30,7 +32,8 @@ METHOD = (
     "has one, trained on the log alone from random weights; it is trained with the student's dropout "
     "and with that of `pretrain_items`, and the better of the two on validation is taken, seed by "
     "seed. Every test user's next item was ranked against the whole catalogue{seen}. Metrics of a "
-    "user are averaged over seeds; intervals are 95 % of a paired bootstrap over users."
+    "user are averaged over seeds; intervals are 95 % of a paired bootstrap over users, "
+    "so they do not tell what further seeds would give."
 )
 
 
@@ -65,8 +68,8 @@ def study_distillation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
             evaluator.measure(name + WITHOUT_MEMORY, models[name], Part(memory=False))
             for name in (STUDENT, DIRECT)
         ]
-    against = (TRANSITIONS, SASREC, DIRECT, TEACHER)
-    rows = compare(measured, against, config.evaluate_models)
+    rows = compare(measured, REFERENCES, config.evaluate_models)
+    networks = _networks(models[TEACHER][0])
     by_name = {row["name"]: row for row in rows}
 
     def draw(path: Path) -> None:
@@ -83,9 +86,10 @@ def study_distillation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
             "models": rows,
             "direct_dropout": dropouts,
             "backbone_share": round(_backbone_share(by_name), 4),
+            "teacher_networks": networks,
         },
         tables=_tables(rows),
-        findings=findings(by_name),
+        findings=findings(by_name, networks),
         draw=draw,
     )
 
@@ -100,7 +104,7 @@ def with_seed(config: PipelineConfig, seed: int) -> PipelineConfig:
     return config.model_copy(update=sections)
 
 
-def findings(rows: Mapping[str, Row]) -> list[str]:
+def findings(rows: Mapping[str, Row], networks: int) -> list[str]:
     """What distillation gave, and what it should be measured against, a sentence each."""
     student, teacher = rows[STUDENT], rows[TEACHER]
     kept = 1 + wording.relative(student, teacher)
@@ -110,8 +114,16 @@ def findings(rows: Mapping[str, Row]) -> list[str]:
         _verdict(rows, TEACHER, DIRECT, "a model of the student's size trained directly"),
         f"The student is {as_good} its teacher: {100 * kept:.1f} % of its NDCG@10 "
         f"({wording.difference(student['versus'], TEACHER)}) with "
-        f"{100 * _backbone_share(rows):.1f} % of its backbone parameters.",
+        f"{100 * _backbone_share(rows):.1f} % of its backbone parameters"
+        f"{_of_networks(rows, networks)}.",
     ]
+    if STUDENT + WITHOUT_MEMORY in rows:
+        bare, against = STUDENT + WITHOUT_MEMORY, DIRECT + WITHOUT_MEMORY
+        sentences.append(
+            _verdict(
+                rows, bare, against, "the same layers trained directly", "layers of the student"
+            )
+        )
     sentences += [
         _verdict(rows, STUDENT, other, words)
         for other, words in (
@@ -122,14 +134,39 @@ def findings(rows: Mapping[str, Row]) -> list[str]:
     return sentences
 
 
-def _verdict(rows: Mapping[str, Row], name: str, other: str, words: str) -> str:
+def _verdict(rows: Mapping[str, Row], name: str, other: str, words: str, called: str = "") -> str:
+    """A comparison in a sentence; what single seeds say is told, since intervals are over users."""
     found = rows[name]["versus"]
-    verdict = {1: "is better than", -1: "is worse than", 0: "cannot be told from"}
+    side = wording.side(found[other])
+    verb = "are" if called.startswith("layers") else "is"
+    verdict = {1: f"{verb} better than", -1: f"{verb} worse than", 0: "cannot be told from"}
+    by_seed = _differences_by_seed(rows[name], rows[other])
+    split = side and any(value * side <= 0 for value in by_seed)
+    seeds = " ".join(f"{value:+.4f}" for value in by_seed)
     return (
-        f"The {name} {verdict[wording.side(found[other])]} {words} "
+        f"The {called or name} {verdict[side]} {words} "
         f"({wording.difference(found, other)} in NDCG@10, "
-        f"{100 * wording.relative(rows[name], rows[other]):+.1f} %)."
+        f"{100 * wording.relative(rows[name], rows[other]):+.1f} %; by seed {seeds})"
+        f"{', though not with every seed' if split else ''}."
     )
+
+
+def _differences_by_seed(row: Row, other: Row) -> list[float]:
+    """Of each seed's models; what no seed changes is compared with each."""
+    mine, theirs = row["by_seed"], other["by_seed"]
+    count = max(len(mine), len(theirs))
+    pairs = zip(mine * (count // len(mine)), theirs * (count // len(theirs)), strict=True)
+    return [a - b for a, b in pairs]
+
+
+def _of_networks(rows: Mapping[str, Row], networks: int) -> str:
+    if networks == 1:
+        return ""
+    return f" ({100 * networks * _backbone_share(rows):.0f} % of one of its {networks} networks)"
+
+
+def _networks(teacher: Artifact) -> int:
+    return int(teacher.json(ENSEMBLE)["networks"]) if ENSEMBLE in teacher.files else 1
 
 
 def _backbone_share(rows: Mapping[str, Row]) -> float:
@@ -176,7 +213,8 @@ def _tables(rows: Sequence[Row]) -> list[Table]:
         ]
         for row in rows
     ]
-    others = (TRANSITIONS, SASREC, DIRECT, TEACHER)
+    names = {row["name"] for row in rows}
+    others = [other for other in REFERENCES if other in names]
     differences = [
         [row["name"], *(wording.difference(row["versus"], other) for other in others)]
         for row in rows

@@ -187,7 +187,9 @@ def compare(
             "metrics": {NDCG: figure(place[model.name]), HR: figure(place[model.name] + 1)},
             "by_seed": [_short(float(ndcg(ranks, 10).mean())) for ranks in model.ranks],
             "versus": {
-                other: difference(model.name, other) for other in against if other != model.name
+                other: difference(model.name, other)
+                for other in against
+                if other in place and other != model.name
             },
             "parameters_backbone": model.parameters_backbone,
         }

@@ -146,8 +146,10 @@ class Checkpoints:
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         rng: np.random.Generator,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """Write a checkpoint, unless the last one is younger than `CHECKPOINT_SECONDS`.
+        """Write a checkpoint, `at_once` or unless the last one is younger than `CHECKPOINT_SECONDS`.
 
         All processes take part, the first one writes. A disk that takes no more is told about and
         does not end the training.
@@ -160,7 +162,8 @@ class Checkpoints:
             for rank, state in enumerate(self._world.gather(mine))
         }
         now = time.monotonic()
-        early = self._written is not None and now - self._written < CHECKPOINT_SECONDS
+        young = self._written is not None and now - self._written < CHECKPOINT_SECONDS
+        early = young and not at_once
         if early or not self._world.leads:
             return
         self._written = now

@@ -1,5 +1,6 @@
 """Training the members of an ensemble teacher, and finding how much each counts."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,8 @@ class TrainedEnsemble:
     speed: TrainingSpeed
     """Of all networks, one after another."""
     quality: Mapping[str, float]
-    """NDCG@10 on validation: `together`, of the networks (`scores`), and of each counted member."""
+    """NDCG@10 on validation: `together`, of the networks (`scores`), and of each counted member; empty
+    where nobody validates."""
 
 
 def train_ensemble(
@@ -50,11 +52,10 @@ def train_ensemble(
     """Count transitions and popularity, train a network without each fold, fit the gains.
 
     Networks learn from the next item and from what transitions say of each history as if they had
-    not been counted from it. `item_table` and `checkpoints` are as `train_teacher` takes them.
+    not been counted from it; what a network learns from is counted without its fold, too. `item_table`
+    and `checkpoints` are as `train_teacher` takes them.
     """
     members = config.ensemble
-    transitions = Transitions.fit(sequences)
-    labels = held_out_labels(transitions, sequences, config.max_length, members.top_k, progress)
     trained = []
     for fold in range(members.folds):
         training = config.training.model_copy(update={"seed": config.training.seed + fold})
@@ -66,10 +67,13 @@ def train_ensemble(
         progress.say(
             f"network {fold + 1} of {members.folds} ({kind}), trained without a fold of the users"
         )
+        others = without_fold(sequences, members.folds, fold)
         outcome = _train_network(
             network,
-            without_fold(sequences, members.folds, fold),
-            labels,
+            others,
+            held_out_labels(
+                Transitions.fit(others), others, config.max_length, members.top_k, progress
+            ),
             members.counted_share,
             training,
             progress,
@@ -84,21 +88,26 @@ def train_ensemble(
     weights = recency_weights(sequences, half_life) if half_life else None
     ensemble = Ensemble(
         [network for network, *_ in trained],
-        transitions,
+        Transitions.fit(sequences),
         Popularity.fit(sequences, weights),
         dict.fromkeys(("transitions", "popularity"), 1.0),
     )
     rng = np.random.default_rng(config.training.seed)
     users, targets = validation_sample(sequences, rng, GAIN_USERS)
-    quality: Mapping[str, float] = {"together": 0.0}
+    quality: Mapping[str, float] = {}
     if len(users):
         progress.say("fitting how much transitions and popularity count beside the networks")
         ensemble.gains, quality = fit_gains(
             ensemble.network_scores, ensemble.counted_evidence, sequences, users, targets
         )
+    else:
+        progress.say("no user to validate on: transitions and popularity count as they are")
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # every network is in the ensemble now
+    mean = _mean(results)
     return TrainedEnsemble(
         ensemble,
-        replace(_mean(results), best_ndcg=quality["together"]),
+        replace(mean, best_ndcg=quality.get("together", mean.best_ndcg)),
         _sum([speed for *_, speed in trained]),
         quality,
     )
@@ -124,9 +133,9 @@ def soft_next_item_loss(
             max_logit_mib,
             dtype,
             batch.weights[real],
-            scales=(1 - share, share),
+            scales=((1 - share) * batch.weight_scale, share),
         )
-    return {"ce": batch.weight_scale * ce, "transitions": soft}
+    return {"ce": ce, "transitions": soft}
 
 
 def _train_network(
@@ -151,6 +160,7 @@ def _train_network(
         progress,
         checkpoints=checkpoints,
         depends_on=depends_on,
+        keep_end=checkpoints is not None,
     )
 
 

@@ -84,6 +84,7 @@ def train(
     target_weights: NDArray[np.float32] | None = None,
     checkpoints: Path | None = None,
     depends_on: str = "",
+    keep_end: bool = False,
 ) -> tuple[TrainingResult, TrainingSpeed]:
     """Minimise `loss` over packed windows; leave the best validated weights in `model`, on the CPU.
 
@@ -93,9 +94,10 @@ def train(
     every batch and all end with the same weights.
 
     A training that was stopped goes on after its last whole epoch in `checkpoints`, a directory of
-    its own that is removed at the end. `depends_on` tells what decides the result besides
-    `sequences`, `config` and the initial weights: settings of the loss and of `target_weights`, digests
-    of what is read.
+    its own that is removed at the end; with `keep_end` it stays, and the same call gives the same
+    result at once: for a training that is a part of a longer one. `depends_on` tells what decides the
+    result besides `sequences`, `config` and the initial weights: settings of the loss and of
+    `target_weights`, digests of what is read.
 
     Raises `SlmrecError` when nothing can be trained on or the loss is not finite, `ConfigError` when
     the configured device is absent.
@@ -126,6 +128,7 @@ def train(
     capacity = row_capacity(windows.length, model.max_length)
     # The number of rows changes little between epochs; the schedule is fixed from the first.
     packing = pack(windows.length, capacity, rng)
+    filled = packing.filled(windows.length)
     steps = batch_count(packing, config.batch_tokens) * config.epochs
     rate = one_cycle(config.learning_rate, steps, config.warmup_share)
 
@@ -141,7 +144,8 @@ def train(
     terms_of = world.wrap(trained, trained.may_leave_out)
     started, tempo = time.monotonic() - standing.seconds, Tempo()
 
-    for epoch in range(standing.epoch + 1, config.epochs + 1):
+    ended = standing.stale >= config.patience
+    for epoch in range(standing.epoch + 1, standing.epoch + 1 if ended else config.epochs + 1):
         model.train()
         tempo.restart()
         sums: dict[str, float] = {}
@@ -184,11 +188,14 @@ def train(
             store.save(standing, trained, optimizer, rng)
         packing = pack(windows.length, capacity, rng)
 
+    if keep_end:
+        store.save(standing, trained, optimizer, rng, at_once=True)
     best = standing.best
     model.load_state_dict(best.weights, strict=False)
     trained.to("cpu")
     model.eval()
-    store.remove()
+    if not keep_end:
+        store.remove()
     seconds = time.monotonic() - started
     progress.update(steps, steps, f"NDCG@10 {best.shown()} on validation")
     result = TrainingResult(
@@ -196,7 +203,7 @@ def train(
         best.ndcg,
         best.epoch,
         str(precision),
-        packing.filled(windows.length),
+        filled,
         half_life,
     )
     speed = TrainingSpeed(

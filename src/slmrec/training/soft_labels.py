@@ -1,5 +1,6 @@
 """What else could have come next: labels from a counted recommender for every training position."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from slmrec.progress import Progress
 from slmrec.training.batches import Batch, training_windows
 from slmrec.training.losses import SoftTargets
 
-SCORE_BYTES = 128 * 2**20
-"""Scores of the catalogue that are held at once."""
+SCORE_BYTES = 64 * 2**20
+"""Scores of the catalogue that each thread holds at once."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,27 @@ def held_out_labels(
     row = np.full(sequences.interactions, -1, np.int64)
     offsets = np.concatenate([[0], np.cumsum(windows.length)])
     rows_at_once = max(SCORE_BYTES // (4 * (sequences.item_count + 1)), 1)
-    for first, after in chunks_of_groups(offsets, rows_at_once):
+
+    def label(bounds: tuple[int, int]) -> int:
+        first, after = bounds
         start, length = windows.start[first:after], windows.length[first:after]
         place = slice(int(offsets[first]), int(offsets[after]))
-        stretch, bounds = _stretches(start, length)
+        stretch, edges = _stretches(start, length)
         found = torch.from_numpy(
-            evidence(transitions.held_out_scores(sequences.items[stretch], bounds))
+            evidence(transitions.held_out_scores(sequences.items[stretch], edges))
         )
         found[:, 0] = -torch.inf
         best = found.topk(top_k, dim=1)
         items[place] = best.indices.int().numpy()
         scores[place] = (best.values - best.values[:, :1]).half().numpy()
-        read = np.delete(stretch, bounds[1:] - 1)  # the last of each is only a target
+        read = np.delete(stretch, edges[1:] - 1)  # the last of each is only a target
         row[read] = np.arange(place.start, place.stop)
-        progress.update(place.stop, rows, "soft labels")
+        return place.stop
+
+    # Sparse products take one core each and leave the interpreter to others meanwhile.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for done in threads.map(label, chunks_of_groups(offsets, rows_at_once)):
+            progress.update(done, rows, "soft labels")
     return SoftLabels(items, scores, row)
 
 
