@@ -10,6 +10,7 @@ Parameters that are sections of the configuration travel as canonical JSON text,
 """
 
 from kfp import dsl
+from kfp.dsl import Dataset, Input, Model
 
 from components.build_sequences.component import build_sequences
 from components.cache_teacher.component import cache_teacher
@@ -30,6 +31,59 @@ from pipeline.parameters import defaults
 NAME = "slmrec"
 DEFAULTS = defaults()
 """What the compiled file runs with when nobody says anything: the built-in sample."""
+
+
+@dsl.pipeline(name="compress-and-promote", description="Variants of a student; one may go forward.")
+def compress_and_promote(
+    sequences: Input[Dataset],
+    items_model: Input[Model],
+    teacher: Input[Model],
+    student: Input[Model],
+    caches: Input[list[Dataset]],
+    variants: list[str],
+    registry: str,
+    code_digest: str,
+    settings_digest: str,
+    started: str,
+    distill_student_config: str,
+    evaluate_models_config: str,
+    promote_model_config: str,
+) -> None:
+    """Make every variant, compare all models on the same users, promote the candidate or refuse."""
+    with dsl.ParallelFor(items=variants, name="variants") as variant:
+        # What was taken away may be made up for from the cache that the student learned from.
+        pruned = prune_student(
+            sequences=sequences,
+            student=student,
+            caches=caches,
+            variant=variant,
+            config=distill_student_config,
+        )
+        quantized = quantize_student(
+            sequences=sequences, pruned=pruned.outputs["pruned"], variant=variant
+        )
+    # One `Collected` for each reader: compiling changes the object.
+    evaluated = evaluate_models(
+        sequences=sequences,
+        items_model=items_model,
+        teacher=teacher,
+        student=student,
+        variants=dsl.Collected(quantized.outputs["servable"]),
+        config=evaluate_models_config,
+    )
+    # Moves the production pointer, or refuses and says which gate.
+    promoted = promote_model(
+        evaluation=evaluated.outputs["evaluation"],
+        timings=evaluated.outputs["timings"],
+        candidates=dsl.Collected(quantized.outputs["servable"]),
+        sequences=sequences,
+        registry=registry,
+        code_digest=code_digest,
+        settings_digest=settings_digest,
+        started=started,
+        config=promote_model_config,
+    )
+    promoted.set_caching_options(enable_caching=False)
 
 
 @dsl.pipeline(name=NAME, description="An interaction log becomes a small sequential recommender.")
@@ -115,30 +169,19 @@ def slmrec_pipeline(
             config=distill_student_config,
         )
         student = distilled.outputs["student"]
-        with dsl.ParallelFor(items=variants, name="variants") as variant:
-            pruned = prune_student(sequences=sequences, student=student, variant=variant)
-            quantized = quantize_student(
-                sequences=sequences, pruned=pruned.outputs["pruned"], variant=variant
-            )
-        # One `Collected` for each reader: compiling changes the object.
-        evaluated = evaluate_models(
+        # A pipeline of its own: inside a loop KFP collects only what the loop was given from outside.
+        compress_and_promote(
             sequences=sequences,
             items_model=pretrained.outputs["items_model"],
             teacher=teacher,
             student=student,
-            variants=dsl.Collected(quantized.outputs["servable"]),
-            config=evaluate_models_config,
-        )
-        # Moves the production pointer, or refuses and says which gate.
-        promoted = promote_model(
-            evaluation=evaluated.outputs["evaluation"],
-            timings=evaluated.outputs["timings"],
-            candidates=dsl.Collected(quantized.outputs["servable"]),
-            sequences=sequences,
+            caches=dsl.Collected(cached.outputs["cache"]),
+            variants=variants,
             registry=registry,
             code_digest=code_digest,
             settings_digest=settings_digest,
             started=started,
-            config=promote_model_config,
+            distill_student_config=distill_student_config,
+            evaluate_models_config=evaluate_models_config,
+            promote_model_config=promote_model_config,
         )
-        promoted.set_caching_options(enable_caching=False)

@@ -10,7 +10,7 @@ from components import images
 def prune_student(
     sequences: Input[Dataset],
     student: Input[Model],
-    caches: Input[List[Dataset]],  # noqa: UP006
+    caches: Input[list[Dataset]],
     variant: str,
     config: str,
     pruned: Output[Model],

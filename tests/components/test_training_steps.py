@@ -204,7 +204,8 @@ def test_variant_is_pruned_and_exported_as_it_says(
 ) -> None:
     variant = Variant(name="v", feed_forward_share=share, weights="float32").to_json()
     pruned, servable = str(tmp_path / "pruned"), str(tmp_path / "servable")
-    prune_student(branch.path("sequences"), branch.path("student"), variant, pruned)
+    at = branch.path
+    prune_student(at("sequences"), at("student"), [], variant, STUDENT.to_json(), pruned)
     said = quantize_student(branch.path("sequences"), pruned, variant, servable)
     assert load_decoder(open_artifact(pruned)).shape.feed_forward == (channels,)
     assert said["top10_overlap"] == pytest.approx(1.0)
