@@ -7,10 +7,12 @@ import torch
 
 from slmrec.config import EnsembleMembers, Training, TrainTeacher
 from slmrec.data.sequences import Sequences
+from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import right_padded
 from slmrec.progress import Silent
 from slmrec.training.ensemble import train_ensemble
 from slmrec.training.folds import fold_of_users
+from slmrec.training.teachers import build_network
 
 QUICK = Training(
     epochs=6,
@@ -77,12 +79,59 @@ def test_soft_labels_change_what_networks_learn(cycles: Sequences) -> None:
     assert not torch.allclose(*weights)
 
 
-@pytest.mark.parametrize("seed", [17, 18])
-def test_networks_start_from_seeds_of_their_own(cycles: Sequences, seed: int) -> None:
-    training = QUICK.model_copy(update={"seed": seed, "epochs": 1})
+def test_networks_start_from_seeds_of_their_own(
+    cycles: Sequences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slmrec.training import ensemble
+
+    started = []
+
+    def build(*args: object) -> Decoder:
+        network = build_network(*args)
+        started.append(network.items.weight.detach().clone())
+        return network
+
+    monkeypatch.setattr(ensemble, "build_network", build)
+    training = QUICK.model_copy(update={"epochs": 1})
     config = TEACHER.model_copy(update={"training": training})
-    first, second = train_ensemble(cycles, None, config, Silent()).ensemble.networks
-    assert not torch.allclose(first.items.weight, second.items.weight)
+    for _ in range(2):
+        train_ensemble(cycles, None, config, Silent())
+    assert not torch.allclose(started[0], started[1])
+    assert torch.equal(started[0], started[2])
+    assert torch.equal(started[1], started[3])
+
+
+def test_a_stopped_ensemble_does_not_train_finished_networks_again(
+    cycles: Sequences, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slmrec.training import ensemble, loop
+
+    whole = train_ensemble(cycles, None, TEACHER, Silent())
+    steps: list[int] = []
+    stepping = loop._step
+    fitting = ensemble.fit_gains
+
+    def step(*args: object) -> object:
+        steps.append(1)
+        return stepping(*args)
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(ensemble, "fit_gains", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_ensemble(cycles, None, TEACHER, Silent(), tmp_path / "checkpoints")
+    assert steps
+    steps.clear()
+    monkeypatch.setattr(ensemble, "fit_gains", fitting)
+    again = train_ensemble(cycles, None, TEACHER, Silent(), tmp_path / "checkpoints")
+    assert not steps
+    assert again.training == whole.training
+    assert not (tmp_path / "checkpoints").exists()
+    for one, other in zip(whole.ensemble.networks, again.ensemble.networks, strict=True):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
 
 
 def test_networks_of_several_kinds_are_dealt_to_the_folds_in_turn(
