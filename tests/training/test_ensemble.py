@@ -57,10 +57,10 @@ def test_an_ensemble_learns_the_circle_and_is_the_same_when_trained_again(
 def test_a_network_knows_nothing_of_its_fold(cycles: Sequences) -> None:
     fold = fold_of_users(cycles, 2)
     owner = np.repeat(np.arange(cycles.users), np.diff(cycles.offsets))
-    # The users of fold 0 live backwards: only the other network can tell, soft labels or not.
+    # The users of fold 0 live backwards. Without soft labels only the other network can tell.
     turned = np.where(fold[owner] == 0, 1 + cycles.items[::-1] % cycles.item_count, cycles.items)
     changed = replace(cycles, items=turned.astype(np.int32))
-    short = TEACHER
+    short = with_share(0.0)
     before = train_ensemble(cycles, None, short, Silent()).ensemble.networks
     after = train_ensemble(changed, None, short, Silent()).ensemble.networks
     # The best weights are chosen on validation, whose histories of the other fold did not change.

@@ -32,7 +32,7 @@ def recover(
     masks = masks_of(student)
     for name, parameter in student.named_parameters():
         if name in masks and not masks[name].all():
-            parameter.register_hook(_only(masks[name]))
+            parameter.register_hook(_only(masks[name]))  # type: ignore[no-untyped-call]
     training = distillation.training.model_copy(
         update={"epochs": recovery.epochs, "learning_rate": recovery.learning_rate}
     )

@@ -52,10 +52,13 @@ def train_ensemble(
     """Count transitions and popularity, train a network without each fold, fit the gains.
 
     Networks learn from the next item and from what transitions say of each history as if they had
-    not been counted from it; what a network learns from is counted without its fold, too. `item_table`
-    and `checkpoints` are as `train_teacher` takes them.
+    not been counted from it. They are counted of all users: through what they say of others a network
+    may hear of its own fold; counting each network's without its fold was measured, and was worse.
+    `item_table` and `checkpoints` are as `train_teacher` takes them.
     """
     members = config.ensemble
+    transitions = Transitions.fit(sequences)
+    labels = held_out_labels(transitions, sequences, config.max_length, members.top_k, progress)
     trained = []
     for fold in range(members.folds):
         training = config.training.model_copy(update={"seed": config.training.seed + fold})
@@ -67,13 +70,10 @@ def train_ensemble(
         progress.say(
             f"network {fold + 1} of {members.folds} ({kind}), trained without a fold of the users"
         )
-        others = without_fold(sequences, members.folds, fold)
         outcome = _train_network(
             network,
-            others,
-            held_out_labels(
-                Transitions.fit(others), others, config.max_length, members.top_k, progress
-            ),
+            without_fold(sequences, members.folds, fold),
+            labels,
             members.counted_share,
             training,
             progress,
@@ -88,7 +88,7 @@ def train_ensemble(
     weights = recency_weights(sequences, half_life) if half_life else None
     ensemble = Ensemble(
         [network for network, *_ in trained],
-        Transitions.fit(sequences),
+        transitions,
         Popularity.fit(sequences, weights),
         dict.fromkeys(("transitions", "popularity"), 1.0),
     )

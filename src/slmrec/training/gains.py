@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from slmrec.data.sequences import Int64, Sequences
+from slmrec.data.sequences import PADDING, Int64, Sequences
 from slmrec.evaluation.metrics import ndcg
-from slmrec.evaluation.ranking import histories_before, rank_targets
+from slmrec.evaluation.ranking import histories_before
 from slmrec.models.scorer import History
 
 Floats = NDArray[np.float32]
@@ -39,25 +41,19 @@ def fit_gains(
     for low in range(0, len(users), rows):
         chunk = slice(low, low + rows)
         histories = histories_before(sequences, users[chunk], targets[chunk])
-        wanted = np.asarray(sequences.items[targets[chunk]])
-
-        def quality(
-            ranked: Floats,
-            histories: list[History] = histories,
-            wanted: NDArray[np.int32] = wanted,
-        ) -> NDArray[np.float64]:
-            return ndcg(rank_targets(ranked, histories, wanted, exclude_seen=True), 10)
-
+        ranks = _Ranks(histories, np.asarray(sequences.items[targets[chunk]]))
         base, added = scores(histories), evidence(histories)
         names = tuple(added)
+        parts = [torch.from_numpy(np.ascontiguousarray(added[name])) for name in names]
+        alone, total = torch.from_numpy(base), torch.empty(base.shape)
         for combination in product(GAINS, repeat=len(names)):
-            total = base
-            for gain, name in zip(combination, names, strict=True):
+            total.copy_(alone)
+            for gain, part in zip(combination, parts, strict=True):
                 if gain:
-                    total = total + np.float32(gain) * added[name]
-            hits.setdefault(combination, []).append(quality(total))
-        for name in names:
-            hits.setdefault(name, []).append(quality(added[name]))
+                    total.add_(part, alpha=gain)
+            hits.setdefault(combination, []).append(ndcg(ranks.of(total), 10))
+        for name, part in zip(names, parts, strict=True):
+            hits.setdefault(name, []).append(ndcg(ranks.of(total.copy_(part)), 10))
     means = {tried: float(np.concatenate(values).mean()) for tried, values in hits.items()}
     combinations = [tried for tried in means if isinstance(tried, tuple)]
     best = max(combinations, key=lambda tried: (means[tried], -sum(tried)))
@@ -67,3 +63,27 @@ def fit_gains(
         **{name: means[name] for name in names},
     }
     return dict(zip(names, best, strict=True)), quality_of
+
+
+class _Ranks:
+    """`rank_targets` for many scores of the same users, seen items left out, without copies."""
+
+    def __init__(self, histories: Sequence[History], wanted: NDArray[np.int32]) -> None:
+        lengths = [len(history) for history in histories]
+        self._rows = np.repeat(np.arange(len(histories)), lengths)
+        self._seen = np.concatenate([*histories, np.empty(0, np.int32)])
+        self._wanted = wanted.astype(np.int64)
+
+    def of(self, spent: Tensor) -> NDArray[np.int32]:
+        """Ranks of the wanted items; `spent` [users, items + 1] are scores that nobody needs again."""
+        scores: Floats = spent.numpy()
+        own = np.take_along_axis(scores, self._wanted[:, None], axis=1)
+        scores[self._rows, self._seen] = -np.inf
+        scores[:, PADDING] = -np.inf
+        above = np.count_nonzero(scores > own, axis=1)
+        equal = scores == own
+        before = np.zeros(len(own), np.int64)
+        for row in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):  # there are hardly any
+            before[row] = np.count_nonzero(equal[row, : self._wanted[row]])
+        ranks: NDArray[np.int32] = (1 + above + before).astype(np.int32)
+        return ranks
