@@ -82,6 +82,7 @@ def test_comparisons_hold_every_pair_that_matters_when_all_roles_are_filled(sequ
     expected = {(name, base) for name in learned for base in ("popularity", "transitions")}
     expected |= {("student", "teacher"), ("int8", "student"), ("broken", "student")}
     expected |= {("int8", "teacher")}
+    expected |= {(name, "sasrec") for name in ("teacher", "student", "int8")}
     assert len(pairs) == len(expected)
     assert set(pairs) == expected
 
