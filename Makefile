@@ -33,9 +33,8 @@ compile: setup ## compile pipeline/dag.py to pipeline.yaml
 
 lock: setup ## pin every package anew from pyproject.toml
 	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --output-file requirements.lock pyproject.toml
-	sed -i 's/+cpu$$//' requirements.lock
+	sed -i '/^--/d; s/+cpu$$//' requirements.lock
 
 setup: $(READY) ## create .venv from requirements.lock
 

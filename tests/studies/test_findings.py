@@ -5,6 +5,7 @@ import pytest
 from slmrec.studies.ablation import distillation, terms, worth_learning_from
 from slmrec.studies.certificate import certificate_finding
 from slmrec.studies.depth import cutting, influence_finding, redundancy
+from slmrec.studies.distillation import findings, with_seed
 
 
 def depths(make_row, half_versus_deepest, deepest: float = 0.2):
@@ -131,3 +132,52 @@ class TestCertificate:
 
     def test_tells_when_pairs_add_nobody(self) -> None:
         assert "adds nobody" in certificate_finding(self.shares(0.4, 0.4, 0.8))
+
+
+class TestDistillation:
+    """The student against its teacher, the same model trained directly, SASRec and transitions."""
+
+    def rows(self, make_row, student, direct, seeds):
+        apart = {"transitions": (0.05, 0.04, 0.06), "sasrec": (0.02, 0.01, 0.03)}
+        teacher = make_row(0.2, "teacher", direct=(0.01, 0.005, 0.015), **apart)
+        mine = make_row(
+            student, "student", direct=direct, teacher=(student - 0.2, -0.01, 0.01), **apart
+        )
+        mine["by_seed"] = [student + difference for difference in seeds]
+        other = make_row(0.19, "direct")
+        other["by_seed"] = [student] * len(seeds)
+        sasrec, transitions = make_row(0.18, "sasrec"), make_row(0.15, "transitions")
+        return {row["name"]: row for row in (teacher, mine, other, sasrec, transitions)}
+
+    def test_better_on_average_but_not_with_every_seed_is_said(self, make_row) -> None:
+        rows = self.rows(make_row, 0.2, (0.003, 0.001, 0.005), (0.006, -0.002, 0.005))
+        first = findings(rows, 5)[0]
+        assert first.startswith(
+            "The student is better than the same model trained directly (+0.0030"
+        )
+        assert "by seed +0.0060 -0.0020 +0.0050" in first
+        assert first.endswith("though not with every seed.")
+
+    def test_better_with_every_seed_needs_no_such_word(self, make_row) -> None:
+        rows = self.rows(make_row, 0.2, (0.003, 0.001, 0.005), (0.003, 0.002, 0.004))
+        assert "though" not in findings(rows, 5)[0]
+
+    def test_worse_and_undecided_are_told_apart(self, make_row) -> None:
+        worse = self.rows(make_row, 0.2, (-0.003, -0.005, -0.001), (-0.003,))
+        unclear = self.rows(make_row, 0.2, (0.001, -0.001, 0.003), (0.001,))
+        assert "is worse than the same model" in findings(worse, 1)[0]
+        assert "cannot be told from the same model" in findings(unclear, 1)[0]
+
+    @pytest.mark.parametrize(
+        ("student", "words"), [(0.199, "as good as"), (0.197, "not as good as")]
+    )
+    def test_one_percent_below_its_teacher_is_as_good(self, make_row, student, words) -> None:
+        sentence = findings(self.rows(make_row, student, (0.0, -0.1, 0.1), (0.0,)), 5)[2]
+        assert f"The student is {words} its teacher: {100 * student / 0.2:.1f} %" in sentence
+        assert "100.0 % of its backbone parameters (500 % of one of its 5 networks)" in sentence
+
+
+def test_every_training_of_a_run_begins_from_the_seed(make_job) -> None:
+    config = with_seed(make_job("distillation").config, 217)
+    for section in (config.pretrain_items, config.train_teacher, config.distill_student):
+        assert section.training.seed == 217

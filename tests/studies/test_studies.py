@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from slmrec.artifacts import MANIFEST
+from slmrec.config_file import change_config
 from slmrec.studies.__main__ import run
 from slmrec.studies.variants import VARIANTS
 
@@ -168,3 +169,28 @@ def test_an_unfinished_study_writes_no_page(make_job, trained, monkeypatch) -> N
     with pytest.raises(KeyboardInterrupt):
         run(job)
     assert not Path(job.output).exists()
+
+
+def test_distillation_of_an_ensemble_is_measured_with_and_without_memory(make_job) -> None:
+    job = make_job("distillation", seeds=1)
+    overrides = [
+        "train_teacher.kind=ensemble",
+        "train_teacher.item_embeddings=random",
+        "train_teacher.ensemble.folds=2",
+        "cache_teacher.blocks=1",
+        "distill_student.initial_layers=random",
+        "distill_student.memory=4",
+    ]
+    run(job.model_copy(update={"config": change_config(job.config, overrides)}))
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in results["models"]}
+    assert results["teacher_networks"] == 2
+    bare = {"student, no memory", "direct, no memory"}
+    assert (
+        set(rows) == {"popularity", "transitions", "sasrec", "teacher", "student", "direct"} | bare
+    )
+    assert rows["student"]["parameters_backbone"] == rows["direct"]["parameters_backbone"]
+    assert "direct, no memory" in rows["student, no memory"]["versus"]
+    # everybody walks the same circle, which transitions alone foretell
+    assert rows["direct"]["metrics"]["ndcg@10"]["value"] > 0.95
+    assert any("layers of the student" in sentence for sentence in results["findings"])

@@ -1,7 +1,6 @@
 """Weights as small integers, and the arithmetic that goes with them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,6 @@ class Quantized:
     values: NDArray[np.int8]
     scale: Floats
 
-    def dequantized(self, axis: int) -> Floats:
-        """The values that the integers stand for; `axis` is the one that scales belong to."""
-        shape = [1] * self.values.ndim
-        shape[axis] = -1
-        found: Floats = self.values.astype(np.float32) * self.scale.reshape(shape)
-        return found
-
 
 def quantize(weights: Floats, axis: int) -> Quantized:
     """Round to int8 with a scale for every index of an axis, symmetric around 0.
@@ -39,8 +31,3 @@ def quantize(weights: Floats, axis: int) -> Quantized:
     shape[axis] = -1
     values = np.rint(weights / scale.reshape(shape)).clip(-INT8_MOST, INT8_MOST)
     return Quantized(values.astype(np.int8), scale)
-
-
-def smallest_unsigned(largest: int) -> np.dtype[Any]:
-    """The smallest unsigned type that holds a number."""
-    return np.min_scalar_type(largest)

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from slmrec.compress.graph import Chain, Graph
-from slmrec.compress.integers import INT8_MOST, ZERO, Quantized, quantize, smallest_unsigned
+from slmrec.compress.integers import INT8_MOST, ZERO, quantize
 
 ITEMS = "model.items.weight"
 MEMORY_WEIGHTS = "model.memory.weights"
@@ -35,7 +35,7 @@ def shrink_item_table(graph: Graph) -> None:
             graph.replace(node, *_looked_up(graph, values, scale, node.input[1]))
         else:  # Transpose, in front of the product with the states
             (product,) = graph.readers(node.output[0])
-            graph.replace(product, *_multiplied(graph, product.input[0], values, turned, scale))
+            graph.replace(product, *_multiplied(graph, product.input[0], values, scale))
             graph.remove(node)
     graph.drop_unread()
 
@@ -52,7 +52,7 @@ def shrink_layers(graph: Graph) -> None:
         found = quantize(np.ascontiguousarray(weights), axis=1)
         values = graph.add_constant("matrix", found.values)
         scale = graph.add_constant("matrix_scale", found.scale)
-        graph.replace(node, *_multiplied(graph, node.input[0], values, found, scale))
+        graph.replace(node, *_multiplied(graph, node.input[0], values, scale))
     graph.drop_unread()
 
 
@@ -72,7 +72,7 @@ def shrink_memory(graph: Graph) -> None:
         if node.input[0] == MEMORY_WEIGHTS:
             graph.replace(node, *_roots_looked_up(graph, node, weights))
         elif held.shape == weights.shape and held.dtype == np.int32:
-            small = graph.add_constant("neighbours", held.astype(smallest_unsigned(len(held))))
+            small = graph.add_constant("neighbours", held.astype(np.min_scalar_type(len(held))))
             chain = graph.chain()
             found = chain.call(node.op_type, [small, node.input[1]])
             graph.replace(node, chain, chain.call("Cast", [found], to=onnx.TensorProto.INT32))
@@ -89,9 +89,7 @@ def _looked_up(graph: Graph, values: str, scale: str, items: str) -> tuple[Chain
     return chain, chain.call("Mul", [floats, chain.call("Unsqueeze", [each, last])])
 
 
-def _multiplied(
-    graph: Graph, states: str, values: str, weights: Quantized, scale: str
-) -> tuple[Chain, str]:
+def _multiplied(graph: Graph, states: str, values: str, scale: str) -> tuple[Chain, str]:
     """States times int8 weights [inputs, outputs]: each state by its own largest entry."""
     chain = graph.chain()
     axis = chain.constant("last_axis", [-1])

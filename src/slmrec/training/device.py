@@ -41,7 +41,7 @@ def deterministic() -> Iterator[None]:
 
     cuBLAS is one of them only with a fixed workspace, which it reads from the environment when a
     process first uses it; a value that is already there is kept. Torch would also fill every new tensor
-    before anything is written into it, a tenth of the time of a step on a CPU; no operation here reads
+    before anything is written into it, 8 % of the time of a step on a CPU; no operation here reads
     what it has not written.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
