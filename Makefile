@@ -34,7 +34,7 @@ compile: setup ## compile pipeline/dag.py to pipeline.yaml
 lock: setup ## pin every package anew from pyproject.toml
 	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
 	  --output-file requirements.lock pyproject.toml
-	sed -i '/^--/d; s/+cpu$$//' requirements.lock
+	sed -i '/^--/d; /^$$/d; s/+cpu$$//' requirements.lock
 
 setup: $(READY) ## create .venv from requirements.lock
 
