@@ -26,6 +26,7 @@ def run(
         data.item_table,
         settings,
         servable,
+        calibration=data.sample_histories("train"),
         sample=data.sample_histories("validation"),
         inputs={"sequences": data.artifact, "pruned": stored},
     )

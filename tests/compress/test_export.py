@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from slmrec.artifacts import open_artifact
+from slmrec.artifacts import Artifact, open_artifact
 from slmrec.compress.export import export_servable
 from slmrec.config import Variant
 from slmrec.errors import ArtifactError
@@ -25,11 +25,26 @@ def histories(*lengths: int) -> list[np.ndarray]:
     return [rng.integers(1, 41, size=length).astype(np.int32) for length in lengths]
 
 
-@pytest.fixture(scope="module", params=[0, 5], ids=["layers alone", "with a memory"])
+VARIANTS = {
+    "float32": Variant(name="float32", weights="float32"),
+    "bfloat16": Variant(name="bfloat16", weights="bfloat16"),
+    "int8": Variant(name="int8"),
+    "dynamic": Variant(name="dynamic", states="dynamic"),
+    "product": Variant(name="product", product_bytes=16),
+    "int4": Variant(name="int4", weights="int4"),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(0, (32,)), (5, (32,)), (5, (48, 24))],
+    ids=["layers alone", "with a memory", "two layers"],
+)
 def model(request: pytest.FixtureRequest) -> Decoder:
+    memory, feed_forward = request.param
     torch.manual_seed(7)
     shape = DecoderShape(
-        items=40, width=16, heads=2, feed_forward=(32,), max_length=6, memory=request.param
+        items=40, width=32, heads=2, feed_forward=feed_forward, max_length=6, memory=memory
     )
     model = Decoder(shape).eval()
     for parameter in model.parameters():
@@ -40,19 +55,24 @@ def model(request: pytest.FixtureRequest) -> Decoder:
         neighbours[0] = 0
         model.memory.neighbours.copy_(torch.from_numpy(neighbours))
         model.memory.weights.copy_(torch.rand(41, 5) * (model.memory.neighbours > 0))
+        model.memory.popular.copy_(torch.rand(41))
         model.memory.gain.fill_(0.5)
     return model
+
+
+def export(model: Decoder, variant: Variant, place: Path) -> tuple[Artifact, dict[str, float]]:
+    sample = histories(3, 5, 6, 6, 1, 4)
+    return export_servable(
+        model, CATALOGUE, variant, place, calibration=sample, sample=sample, inputs={}
+    )
 
 
 @pytest.fixture(scope="module")
 def servables(model: Decoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("servables")
-    for weights in ("float32", "int8"):
-        variant = Variant(name=weights, weights=weights)
-        export_servable(
-            model, CATALOGUE, variant, folder / weights, sample=histories(3, 5), inputs={}
-        )
-    return {"float32": folder / "float32", "int8": folder / "int8"}
+    for name, variant in VARIANTS.items():
+        export(model, variant, folder / name)
+    return {name: folder / name for name in VARIANTS}
 
 
 @pytest.mark.parametrize("lengths", [(1,), (6,), (3, 1, 6, 2), (9, 12), tuple([4] * 64)])
@@ -65,17 +85,49 @@ def test_float32_scores_equal_torch_at_every_batch_and_length(
     np.testing.assert_allclose(found[:, 1:], expected[:, 1:], atol=1e-4)
 
 
-def test_int8_is_smaller_and_stays_near_the_torch_scores(
-    model: Decoder, servables: dict[str, Path]
+@pytest.mark.parametrize(
+    ("name", "error", "kind"),
+    [
+        ("bfloat16", 0.01, onnx.TensorProto.BFLOAT16),
+        ("int8", 0.05, onnx.TensorProto.INT8),
+        ("dynamic", 0.03, onnx.TensorProto.INT8),
+        ("int4", 0.3, onnx.TensorProto.UINT8),
+    ],
+)
+@pytest.mark.parametrize("lengths", [(1,), (6, 5, 4, 3, 2, 1), tuple([6] * 64)])
+def test_fewer_bytes_stay_near_the_torch_scores(
+    model: Decoder,
+    servables: dict[str, Path],
+    name: str,
+    error: float,
+    kind: int,
+    lengths: tuple[int, ...],
 ) -> None:
-    small, large = (load_scorer(servables[name], threads=1) for name in ("int8", "float32"))
-    batch = histories(6, 5, 4, 3, 2, 1)
+    small, large = (load_scorer(servables[one], threads=1) for one in (name, "float32"))
+    batch = histories(*lengths)
     expected = TorchScorer(model, "torch", 0).scores(batch)[:, 1:]
-    error = np.abs(small.scores(batch)[:, 1:] - expected).mean()
-    assert 0 < error < 0.05 * expected.std()
-    types = {i.data_type for i in onnx.load(servables["int8"] / "scores.onnx").graph.initializer}
-    assert onnx.TensorProto.INT8 in types
+    found = np.abs(small.scores(batch)[:, 1:] - expected).mean()
+    assert 0 < found < error * expected.std()
+    types = {i.data_type for i in onnx.load(servables[name] / "scores.onnx").graph.initializer}
+    assert kind in types
     assert small.bytes < large.bytes
+
+
+@pytest.mark.parametrize("heads", [(1,), (1, 2)])
+def test_pruned_heads_and_channels_are_exported(heads: tuple[int, ...], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    widths = tuple(8 * (number + 1) for number in range(len(heads)))
+    shape = DecoderShape(
+        items=40, width=32, heads=2, kept_heads=heads, feed_forward=widths, max_length=6
+    )
+    pruned = Decoder(shape).eval()
+    for parameter in pruned.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    artifact, _ = export(pruned, VARIANTS["float32"], tmp_path / "pruned")
+    batch = histories(6, 2, 1, 8)
+    expected = TorchScorer(pruned, "torch", 0).scores(batch)
+    found = Servable(artifact, threads=1).scores(batch)
+    np.testing.assert_allclose(found[:, 1:], expected[:, 1:], atol=1e-4)
 
 
 def test_servable_knows_its_catalogue_and_parameters(
@@ -90,11 +142,9 @@ def test_servable_knows_its_catalogue_and_parameters(
 def test_graph_is_the_same_bytes_and_names_no_path_of_the_machine(
     model: Decoder, servables: dict[str, Path], tmp_path: Path
 ) -> None:
-    variant = Variant(name="int8", weights="int8")
-    again, _ = export_servable(
-        model, CATALOGUE, variant, tmp_path / "again", sample=histories(3, 5), inputs={}
-    )
-    assert again.digest == open_artifact(servables["int8"]).digest
+    for name in ("int8", "product"):
+        again, _ = export(model, VARIANTS[name], tmp_path / name)
+        assert again.digest == open_artifact(servables[name]).digest
     for place in servables.values():
         for name in ("scores.onnx", "recommend.onnx"):
             content = (place / name).read_bytes()
@@ -110,7 +160,7 @@ def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
 
 PROPERTIES = {
     "name": "x",
-    "graph_schema": 2,
+    "graph_schema": 3,
     "items": 3,
     "max_length": 3,
     "parameters_total": 1,
@@ -134,13 +184,13 @@ def test_servable_is_refused_when_the_graph_is_not_onnx(tmp_path: Path) -> None:
 
 
 def test_servable_is_refused_when_its_graphs_are_of_another_version(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="graphs have schema 1, this version of slmrec reads 2"):
+    with pytest.raises(ArtifactError, match="graphs have schema 1, this version of slmrec reads 3"):
         load_scorer(broken(tmp_path / "x", graph_schema=1))
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("k", [1, 10, 40, 55])
-@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("weights", ["float32", "int8", "int4"])
 def test_lists_hold_the_best_of_the_scores(
     servables: dict[str, Path], weights: str, k: int, exclude_seen: bool
 ) -> None:
@@ -155,9 +205,21 @@ def test_lists_hold_the_best_of_the_scores(
     assert (values[~listed] == -np.inf).all()
 
 
-def test_what_a_person_gets_does_not_hang_on_who_else_is_asked(servables: dict[str, Path]) -> None:
-    servable = load_scorer(servables["int8"], threads=1)
+@pytest.mark.parametrize("name", ["int8", "dynamic", "int4"])
+def test_what_a_person_gets_does_not_hang_on_who_else_is_asked(
+    servables: dict[str, Path], name: str
+) -> None:
+    servable = load_scorer(servables[name], threads=1)
     asked = histories(6, 1, 4, 2, 5, 3)
     together = servable.scores(asked)
     for row, history in enumerate(asked):
         np.testing.assert_allclose(servable.scores([history])[0, 1:], together[row, 1:], atol=1e-5)
+
+
+def test_the_artifact_says_how_far_it_is_from_its_model(servables: dict[str, Path]) -> None:
+    found = {name: open_artifact(place).json("parity.json") for name, place in servables.items()}
+    assert found["float32"]["top10_overlap"] == 1.0
+    assert found["float32"]["score_error"] < 1e-5
+    assert found["float32"]["certified_share"] == 1.0
+    assert found["float32"]["ndcg_difference"] == 0.0
+    assert 0 < found["dynamic"]["score_error"] < found["int4"]["score_error"]

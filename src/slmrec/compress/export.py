@@ -2,25 +2,23 @@
 
 import copy
 import json
-import logging
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import onnx
 import polars as pl
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 from safetensors.numpy import save_file
-from torch import Tensor, nn
 
-from slmrec.artifacts import Artifact, open_artifact, publish
-from slmrec.compress.graph import Graph
+from slmrec.artifacts import Artifact, open_artifact, publish, write_json
+from slmrec.compress.forward import write_forward
 from slmrec.compress.parity import parity
-from slmrec.compress.passes import CONTRIB, shrink_item_table, shrink_layers, shrink_memory
+from slmrec.compress.storage import Storage
 from slmrec.config import Variant
 from slmrec.models.decoder import Decoder
 from slmrec.models.scorer import History
@@ -28,26 +26,14 @@ from slmrec.models.servable import (
     CATALOGUE,
     GRAPH_SCHEMA,
     KIND,
+    PARITY,
     RECOMMEND,
     SCORES,
     WEIGHTS,
-    Servable,
 )
 
-OPSET = 18
 SMALLEST_EXTERNAL = 1024
 """Bytes; smaller constants stay inside the graphs, larger ones are in one file that both read."""
-
-
-class _CatalogueScores(nn.Module):
-    """The graph that is exported: (items, last) → scores."""
-
-    def __init__(self, model: Decoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, items: Tensor, last: Tensor) -> Tensor:
-        return self.model.catalogue_scores(items, last)
 
 
 def export_servable(
@@ -56,6 +42,7 @@ def export_servable(
     variant: Variant,
     directory: Path | str,
     *,
+    calibration: Sequence[History],
     sample: Sequence[History],
     inputs: Mapping[str, Artifact],
 ) -> tuple[Artifact, dict[str, float]]:
@@ -68,62 +55,21 @@ def export_servable(
         "name": variant.name,
         "graph_schema": GRAPH_SCHEMA,
         "weights": variant.weights,
-        "feed_forward_share": variant.feed_forward_share,
         "items": model.shape.items,
         "max_length": model.shape.max_length,
         "parameters_total": model.parameters_total(),
         "parameters_backbone": model.parameters_backbone(),
     }
-    graph = export_onnx(model)
-    if variant.weights == "int8":
-        graph = to_int8(graph)
+    storage = Storage.of(model, variant, calibration)
+    graph = write_forward(storage)
     with publish(
         Path(directory), KIND, config=variant.to_json(), inputs=inputs, properties=properties
     ) as staging:
         write_graphs(graph, staging)
         catalogue.write_parquet(staging / CATALOGUE)
-    artifact = open_artifact(directory, KIND)
-    return artifact, parity(model, Servable(artifact, threads=1), sample)
-
-
-def export_onnx(model: Decoder) -> onnx.ModelProto:
-    """The model as an ONNX graph (items, last) → scores, of dynamic batch and length."""
-    items = torch.ones(2, 3, dtype=torch.int64)
-    last = torch.tensor([2, 1])
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=model.max_length)
-    exporter_log = logging.getLogger("torch.onnx")
-    level = exporter_log.level
-    exporter_log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's notes about its own internals
-            program = torch.onnx.export(
-                _CatalogueScores(model.eval()),
-                (items, last),
-                input_names=["items", "last"],
-                output_names=["scores"],
-                dynamic_shapes={"items": {0: batch, 1: length}, "last": {0: batch}},
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        exporter_log.setLevel(level)
-    assert program is not None
-    graph: onnx.ModelProto = program.model_proto
-    _strip_origin(graph)
-    return graph
-
-
-def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose item table, layers and memory are kept in bytes."""
-    made = copy.deepcopy(model)
-    made.opset_import.append(helper.make_opsetid(CONTRIB, 1))
-    graph = Graph(made)
-    shrink_item_table(graph)
-    shrink_layers(graph)
-    shrink_memory(graph)
-    return made
+        figures = parity(model, storage, staging / SCORES, sample)
+        write_json(staging / PARITY, figures)
+    return open_artifact(directory, KIND), figures
 
 
 def with_lists(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -162,7 +108,7 @@ def write_graphs(model: onnx.ModelProto, directory: Path) -> None:
     """
     scores = copy.deepcopy(model)
     large = {
-        tensor.name: numpy_helper.to_array(tensor)
+        tensor.name: _storable(numpy_helper.to_array(tensor))
         for tensor in scores.graph.initializer
         if math.prod(tensor.dims) * _size(tensor) >= SMALLEST_EXTERNAL
     }
@@ -176,6 +122,11 @@ def write_graphs(model: onnx.ModelProto, directory: Path) -> None:
     for name, graph in ((SCORES, scores), (RECOMMEND, with_lists(scores))):
         (directory / name).write_bytes(graph.SerializeToString(deterministic=True))
         onnx.checker.check_model(str(directory / name), full_check=True)
+
+
+def _storable(values: Any) -> Any:
+    # numpy has no bfloat16 that safetensors would take; the graph says what the bytes are.
+    return values.view(np.uint16) if values.dtype == ml_dtypes.bfloat16 else values
 
 
 def _size(tensor: onnx.TensorProto) -> int:
@@ -192,13 +143,3 @@ def _places(path: Path) -> dict[str, tuple[int, int]]:
         name: (8 + size + begin, end - begin)
         for name, (begin, end) in ((n, entry["data_offsets"]) for n, entry in header.items())
     }
-
-
-def _strip_origin(model: onnx.ModelProto) -> None:
-    """Remove notes of where each node came from: paths of this machine, other on the next one."""
-    del model.metadata_props[:]
-    parts = [model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info]
-    parts += [*model.graph.input, *model.graph.output]
-    for part in parts:
-        del part.metadata_props[:]
-        part.doc_string = ""

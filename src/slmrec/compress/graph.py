@@ -1,96 +1,83 @@
-"""Changing an exported ONNX graph: large constants go, small ones and what reads them come."""
+"""Writing an ONNX graph, node after node."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 Array = NDArray[Any]
+OPSET, CONTRIB_OPSET, IR_VERSION = 23, 1, 11
+CONTRIB = "com.microsoft"
+"""Operators of ONNX Runtime: products of small integers that give floats in one pass."""
+
+INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
+Values = Mapping[str, tuple[int, Sequence[str | int]]]
+"""Name → (element type, dimensions); a dimension with a name may have any size."""
 
 
 class Graph:
-    """An ONNX graph that is being rewritten.
+    """An ONNX graph that is being written; every call gives the name of what its node makes."""
 
-    Nodes are added in front of the node that is being replaced, so the order stays topological.
-    """
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self._graph = model.graph
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._known: dict[tuple[Any, ...], str] = {}
         self._names = 0
 
-    def constants(self) -> dict[str, Array]:
-        """Every initializer by its name."""
-        return {tensor.name: numpy_helper.to_array(tensor) for tensor in self._graph.initializer}
+    def call(
+        self, kind: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
+    ) -> str:
+        """Add a node with one output, named `output` where that is given."""
+        made = output or self.fresh(kind.lower())
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), [made], domain=domain, **attributes)
+        )
+        return made
 
-    def readers(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes that read a value."""
-        return [node for node in self._graph.node if name in node.input]
+    def constant(self, stem: str, value: Array) -> str:
+        """Add a constant; equal ones are kept once."""
+        array = np.ascontiguousarray(value).reshape(np.shape(value))
+        key = (array.dtype.str, array.shape, sha256(array.tobytes()).digest())
+        if key not in self._known:
+            self._known[key] = self.fresh(stem)
+            self._constants.append(numpy_helper.from_array(array, self._known[key]))
+        return self._known[key]
 
-    def nodes(self, kind: str) -> list[onnx.NodeProto]:
-        """All nodes of an operator."""
-        return [node for node in self._graph.node if node.op_type == kind]
+    def integers(self, values: Sequence[int]) -> str:
+        """An int64 constant [values]."""
+        return self.constant("integers", np.asarray(values, dtype=np.int64))
 
-    def add_constant(self, stem: str, value: Array) -> str:
-        """Add an initializer; returns its name."""
-        name = self.fresh(stem)
-        self._graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
-
-    def insert(self, before: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
-        """Put nodes in front of one that is there."""
-        place = next(n for n, node in enumerate(self._graph.node) if node is before)
-        for offset, node in enumerate(nodes):
-            self._graph.node.insert(place + offset, node)
-
-    def replace(self, node: onnx.NodeProto, chain: "Chain", result: str) -> None:
-        """Put a chain in the place of a node; `result` is what the node's readers are given."""
-        chain.call("Identity", [result], output=node.output[0])
-        self.insert(node, chain.nodes)
-        self.remove(node)
-
-    def remove(self, node: onnx.NodeProto) -> None:
-        """Take a node out."""
-        place = next(n for n, other in enumerate(self._graph.node) if other is node)
-        del self._graph.node[place]
-
-    def drop_unread(self) -> None:
-        """Take out initializers that nobody reads any more."""
-        read = {name for node in self._graph.node for name in node.input}
-        read |= {output.name for output in self._graph.output}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
-
-    def chain(self) -> "Chain":
-        """A run of new nodes."""
-        return Chain(self)
+    def number(self, value: float, dtype: Any = np.float32) -> str:
+        """A scalar constant."""
+        return self.constant("number", np.asarray(value, dtype=dtype))
 
     def fresh(self, stem: str) -> str:
         """A name that nothing has yet."""
         self._names += 1
         return f"{stem}.{self._names}"
 
+    def model(self, inputs: Values, outputs: Values) -> onnx.ModelProto:
+        """All that was written, as a model with these inputs and outputs."""
+        graph = helper.make_graph(
+            self._nodes,
+            "slmrec",
+            _described(inputs),
+            _described(outputs),
+            self._constants,
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, CONTRIB_OPSET)]
+        model: onnx.ModelProto = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="slmrec"
+        )
+        return model
 
-class Chain:
-    """New nodes, one after another; each call gives the name of what it makes."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self.nodes: list[onnx.NodeProto] = []
-
-    def call(self, kind: str, inputs: Sequence[str], *, output: str = "", **attributes: Any) -> str:
-        """Add a node with one output."""
-        made = output or self._graph.fresh(kind.lower())
-        self.nodes.append(helper.make_node(kind, list(inputs), [made], **attributes))
-        return made
-
-    def constant(self, stem: str, value: Array | float | list[int]) -> str:
-        """Add a constant that the nodes read."""
-        if isinstance(value, float):
-            value = np.float32(value)  # type: ignore[assignment]
-        array = np.asarray(value, dtype=np.int64 if isinstance(value, list) else None)
-        return self._graph.add_constant(stem, array)
+def _described(values: Values) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(name, kind, dimensions)
+        for name, (kind, dimensions) in values.items()
+    ]

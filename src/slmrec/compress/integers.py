@@ -1,4 +1,4 @@
-"""Weights as small integers, and the arithmetic that goes with them."""
+"""Weights as small integers."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,9 @@ Floats = NDArray[np.float32]
 INT8_MOST = 127
 ZERO = 128
 """What stands for 0 among the unsigned bytes that states become."""
+INT4_MOST, INT4_ZERO = 7, 8
+BLOCK = 32
+"""Neighbours in a row that share the scale of their 4-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,69 @@ def quantize(weights: Floats, axis: int) -> Quantized:
     The largest magnitude along the other axes becomes 127; what is 0 everywhere keeps a scale of 1.
     """
     others = tuple(other for other in range(weights.ndim) if other != axis)
-    largest = np.abs(weights).max(axis=others)
-    scale = np.where(largest > 0, largest / INT8_MOST, 1.0).astype(np.float32)
+    scale = _scale(np.abs(weights).max(axis=others), INT8_MOST)
     shape = [1] * weights.ndim
     shape[axis] = -1
     values = np.rint(weights / scale.reshape(shape)).clip(-INT8_MOST, INT8_MOST)
     return Quantized(values.astype(np.int8), scale)
+
+
+@dataclass(frozen=True)
+class Nibbles:
+    """4-bit integers, two a byte, the earlier one in the lower half: value ≈ (integer − 8) · scale.
+
+    - `packed` uint8 [rows, blocks, BLOCK / 2]; `scale` float32 [rows, blocks]
+    """
+
+    packed: NDArray[np.uint8]
+    scale: Floats
+
+    def values(self) -> Floats:
+        """What they stand for: float32 [rows, blocks · BLOCK]."""
+        whole = np.stack([self.packed & 15, self.packed >> 4], axis=-1).astype(np.float32)
+        rows, blocks, _ = self.packed.shape
+        found: Floats = (whole.reshape(rows, blocks, BLOCK) - INT4_ZERO) * self.scale[:, :, None]
+        return found.reshape(rows, -1)
+
+
+def quantize_to_nibbles(weights: Floats) -> Nibbles:
+    """Round rows to 4 bits with a scale for every 32 neighbours, symmetric around 0.
+
+    `weights` [rows, columns]; a row that does not fill its last block is filled with zeros.
+    """
+    rows, columns = weights.shape
+    blocks = -(-columns // BLOCK)
+    filled = np.zeros((rows, blocks * BLOCK), dtype=np.float32)
+    filled[:, :columns] = weights
+    grouped = filled.reshape(rows, blocks, BLOCK)
+    scale = _scale(np.abs(grouped).max(axis=2), INT4_MOST)
+    whole = np.rint(grouped / scale[:, :, None]).clip(-INT4_MOST, INT4_MOST)
+    values = (whole + INT4_ZERO).astype(np.uint8)
+    packed = values[:, :, ::2] + 16 * values[:, :, 1::2]
+    return Nibbles(packed.astype(np.uint8), scale)
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Weights from 0 up as bytes on a square-root scale: value ≈ (byte · step)².
+
+    - `bytes` uint8 [rows, columns]; `step` float32 [rows, 1]
+    """
+
+    bytes: NDArray[np.uint8]
+    step: Floats
+
+    def values(self) -> Floats:
+        """What they stand for: float32 [rows, columns]."""
+        found: Floats = (self.bytes * self.step) ** 2
+        return found
+
+
+def quantize_roots(weights: Floats) -> Roots:
+    """Round each row in steps of the root of its own largest: strong and weak ones both keep digits."""
+    step = _scale(np.sqrt(weights.max(axis=1, keepdims=True)), 255)
+    return Roots(np.rint(np.sqrt(weights) / step).clip(0, 255).astype(np.uint8), step)
+
+
+def _scale(largest: Floats, most: int) -> Floats:
+    return np.where(largest > 0, largest / most, 1.0).astype(np.float32)

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slmrec.compress.watching import entering
 from slmrec.models.decoder import Decoder
-from slmrec.models.encoder import right_padded
 from slmrec.models.scorer import History
 
 Method = Literal["wanda", "sparsegpt"]
@@ -59,24 +59,9 @@ def input_grams(model: Decoder, sample: Sequence[History]) -> dict[str, Tensor]:
 
     Each float32 [inputs, inputs], by the name of the module.
     """
-    items, last = right_padded(list(sample), model.max_length)
-    real = torch.arange(items.shape[1])[None] <= last[:, None]
-    grams: dict[str, Tensor] = {}
-    hooks = []
-    for name, module in _matrices(model).items():
-
-        def record(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            entering = inputs[0][real].float()
-            grams[name] = entering.T @ entering
-
-        hooks.append(module.register_forward_pre_hook(record))
-    try:
-        with torch.inference_mode():
-            model.eval()(items, torch.arange(items.shape[1]).expand_as(items))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return grams
+    matrices = _matrices(model)
+    with entering(model, list(matrices.values()), sample) as inputs:
+        return {name: x.T @ x for name, x in zip(matrices, inputs, strict=True)}
 
 
 def wanda_mask(weight: Tensor, input_norm: Tensor, pattern: Pattern) -> Tensor:

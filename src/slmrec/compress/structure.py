@@ -1,14 +1,13 @@
 """Structured pruning: layers, heads and channels go, and what is left is a smaller dense model."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from slmrec.compress.watching import entering
 from slmrec.models.decoder import Attention, Decoder, FeedForward
-from slmrec.models.encoder import right_padded
 from slmrec.models.scorer import History
 
 
@@ -62,8 +61,8 @@ def channel_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor
     """
     found: list[Tensor] = []
     projections = [_feed_forward(layer).down_proj for layer in model.layers]
-    with _watched(model, projections, sample) as entering:
-        for projection, channels in zip(projections, entering, strict=True):
+    with entering(model, projections, sample) as inputs:
+        for projection, channels in zip(projections, inputs, strict=True):
             found.append(channels.abs().mean(dim=0) * projection.weight.norm(dim=0))
     return found
 
@@ -77,8 +76,8 @@ def head_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor]:
     found: list[Tensor] = []
     projections = [_attention(layer).o_proj for layer in model.layers]
     width = model.shape.head_width
-    with _watched(model, projections, sample) as entering:
-        for projection, gathered in zip(projections, entering, strict=True):
+    with entering(model, projections, sample) as inputs:
+        for projection, gathered in zip(projections, inputs, strict=True):
             heads = gathered.view(len(gathered), -1, width)  # [positions, heads, head width]
             columns = projection.weight.view(
                 len(projection.weight), -1, width
@@ -86,30 +85,6 @@ def head_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor]:
             written = torch.einsum("phd,whd->phw", heads, columns)
             found.append(written.norm(dim=2).mean(dim=0))
     return found
-
-
-@contextmanager
-def _watched(
-    model: Decoder, modules: Sequence[nn.Module], sample: Sequence[History]
-) -> Iterator[list[Tensor]]:
-    """What enters each module at the real positions of a sample: [positions, its width] each."""
-    items, last = right_padded(list(sample), model.max_length)
-    real = torch.arange(items.shape[1])[None] <= last[:, None]
-    entering: list[Tensor] = []
-
-    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        entering.append(inputs[0][real].float())
-
-    hooks = [module.register_forward_pre_hook(record) for module in modules]
-    try:
-        with torch.inference_mode():
-            model.eval()(items, torch.arange(items.shape[1]).expand_as(items))
-            for hook in hooks:
-                hook.remove()
-            yield entering
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _best(importance: Tensor, wanted: int) -> Tensor:

@@ -110,6 +110,22 @@ class Variant(Section):
     """Training from the teacher cache after pruning, what was dropped staying so; null: none."""
     memory: Positive | None = None
     """Transitions of each item that are kept of the student's memory, the strongest; null: all."""
-    weights: Literal["float32", "int8"] = "int8"
-    """Type of the exported weights. `int8`: the item table by item, other matrices by column, states by
-    their own largest entry, the memory in bytes."""
+    weights: Literal["float32", "bfloat16", "int8", "int4"] = "int8"
+    """Numbers of the exported weights. `int8`: the item table by item, other matrices by column.
+    `int4`: with a scale for every 32 neighbours. Both keep the memory in bytes. `bfloat16` is half the
+    bytes of float32 on disk and float32 once loaded."""
+    states: Literal["static", "dynamic"] = "static"
+    """How `int8` rounds what is multiplied with the weights. `static`: in steps that training histories
+    decide, after outlying channels were smoothed; `dynamic`: each state in steps of its own largest
+    entry, which costs a pass over all scores."""
+    product_bytes: Positive | None = None
+    """Bytes of an item's embedding under product quantization, a divisor of the width, for catalogues
+    that are most of a model; needs `int8`. Null: a byte for each number."""
+
+    @model_validator(mode="after")
+    def _product_of_bytes(self) -> Self:
+        if self.product_bytes is not None and self.weights != "int8":
+            raise ValueError(
+                f"product_bytes needs weights 'int8', found '{self.weights}'; set one of both"
+            )
+        return self

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 
 from slmrec.artifacts import Artifact
 from slmrec.errors import ArtifactError
+from slmrec.models.machine import usable_threads
 from slmrec.models.scorer import History
 
 KIND = "servable"
 SCORES, RECOMMEND, WEIGHTS = "scores.onnx", "recommend.onnx", "weights.safetensors"
 """Two graphs, and what both read."""
 CATALOGUE = "items.parquet"
-GRAPH_SCHEMA = 2
+PARITY = "parity.json"
+"""How far the graphs are from the model that they were made of."""
+GRAPH_SCHEMA = 3
 """Raised when inputs, outputs or files of the graphs change."""
 SCORE_BYTES = 64 * 2**20
 """Scores that one call of a graph may hold; more users are asked about in turns."""
@@ -29,9 +33,9 @@ class Servable:
     """Scores histories with ONNX Runtime; needs no torch.
 
     Both graphs read `items` int64 [batch, length], padded on the right with 0, and `last` int64
-    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1]. `recommend.onnx` also reads `seen`
-    int64 [batch, any number], with at least one 0, and `k` int64 [1]; it gives `best_items` and
-    `best_scores` [batch, k].
+    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1] and `states` [batch, width], of
+    which they are made. `recommend.onnx` also reads `seen` int64 [batch, any number], with at least
+    one 0, and `k` int64 [1]; it gives `best_items` and `best_scores` [batch, k].
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
@@ -87,34 +91,41 @@ class Servable:
         return items, scores
 
     def _read(self, histories: Sequence[History]) -> dict[str, Int64]:
-        newest = [history[-self.max_length :] for history in histories]
-        lengths = np.asarray([len(history) for history in newest], dtype=np.int64)
-        return {"items": _padded(newest), "last": np.maximum(lengths - 1, 0)}
+        return graph_inputs(histories, self.max_length)
 
     @cached_property
     def _scoring(self) -> onnxruntime.InferenceSession:
-        return self._session(SCORES)
+        return open_graph(self.artifact.file(SCORES), self._threads)
 
     @cached_property
     def _listing(self) -> onnxruntime.InferenceSession:
-        return self._session(RECOMMEND)
+        return open_graph(self.artifact.file(RECOMMEND), self._threads)
 
-    def _session(self, name: str) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3
-        # Threads that spin between requests take the processor from whatever else serves.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.artifact.file(name)
-        try:
-            return onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise ArtifactError(
-                f"{path}: ONNX Runtime cannot load it ({error}); quantize the student again with "
-                "this version of slmrec"
-            ) from error
+
+def graph_inputs(histories: Sequence[History], max_length: int) -> dict[str, Int64]:
+    """What both graphs read of histories: the newest items, padded on the right."""
+    newest = [history[-max_length:] for history in histories]
+    lengths = np.asarray([len(history) for history in newest], dtype=np.int64)
+    return {"items": _padded(newest), "last": np.maximum(lengths - 1, 0)}
+
+
+def open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph; `threads` 0: as many as this process may use.
+
+    Raises `ArtifactError` when ONNX Runtime cannot.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_threads()
+    options.log_severity_level = 3
+    # Threads that spin between requests take the processor from whatever else serves.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it ({error}); quantize the student again with "
+            "this version of slmrec"
+        ) from error
 
 
 def _padded(histories: Sequence[History], more: int = 0) -> Int64:

@@ -1,0 +1,210 @@
+"""A student's forward pass as an ONNX graph: (items, last) → scores of the catalogue.
+
+It computes what `Decoder.catalogue_scores` computes, in the numbers in which a `Storage` keeps it. The
+last layer works for the newest position alone, and what is popular comes as a bias of the product with
+the item table, so a catalogue of scores is written once and then changed in a few places only.
+"""
+
+import numpy as np
+import onnx
+
+from slmrec.compress.graph import FLOAT, INT64, Graph
+from slmrec.compress.integers import Floats, quantize_roots
+from slmrec.compress.storage import Storage
+from slmrec.compress.tables import ByteTable, rms_norm
+from slmrec.models.decoder import DecoderLayer
+from slmrec.models.memory import FLOOR, CountedMemory
+from slmrec.models.transitions import DECAY, RECENT
+
+ITEMS, LAST, SCORES, STATES = "items", "last", "scores", "states"
+_NOTHING = 1e-12
+
+
+def write_forward(storage: Storage) -> onnx.ModelProto:
+    """The graph: `items` int64 [batch, length], `last` int64 [batch] → `scores` [batch, items + 1].
+
+    Beside them it gives `states` [batch, width], what enters the last norm.
+    """
+    return _Forward(storage).write()
+
+
+class _Forward:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._model = storage.model
+        self._shape = storage.model.shape
+        self._graph = Graph()
+        self._table = storage.items
+
+    def write(self) -> onnx.ModelProto:
+        graph, memory = self._graph, self._model.memory
+        newest = graph.call("Unsqueeze", LAST, graph.integers([1]))  # [batch, 1]
+        states = self._last_states(newest)
+        bias = "" if memory is None else graph.constant("popular", memory.popular.numpy())
+        scores = self._table.scores(
+            graph, states, _array(self._model.norm.weight), self._shape.rms_epsilon, bias
+        )
+        if memory is not None:
+            scores = self._remembered(memory, scores, newest)
+        graph.call("Identity", scores, output=SCORES)
+        graph.call("Identity", states, output=STATES)
+        return graph.model(
+            {ITEMS: (INT64, ["batch", "length"]), LAST: (INT64, ["batch"])},
+            {
+                SCORES: (FLOAT, ["batch", self._shape.items + 1]),
+                STATES: (FLOAT, ["batch", self._shape.width]),
+            },
+        )
+
+    def _last_states(self, newest: str) -> str:  # [batch, width], not yet normed
+        graph = self._graph
+        layers: list[DecoderLayer] = list(self._model.layers)  # type: ignore[arg-type]
+        places = self._places()
+        hidden = ""  # before the first layer embeddings are made only where they are read
+        for number, layer in enumerate(layers[:-1]):
+            states = hidden or self._table.rows(graph, ITEMS)
+            query, key, value = (
+                self._projected(number, layer, hidden, module)
+                for module in ("q_proj", "k_proj", "v_proj")
+            )
+            mixed = graph.call(
+                "Attention",
+                self._rotated(query, places, layer),
+                self._rotated(key, places, layer),
+                value,
+                q_num_heads=layer.self_attn.heads,
+                kv_num_heads=layer.self_attn.heads,
+                is_causal=1,
+            )
+            hidden = self._behind_attention(number, layer, states, mixed)
+        number, layer = len(layers) - 1, layers[-1]
+        key, value = (self._projected(number, layer, hidden, m) for m in ("k_proj", "v_proj"))
+        own = self._at(hidden, newest)  # [batch, 1, width]
+        normed = self._normed(own, layer.input_layernorm.weight)
+        query = self._times(
+            normed, _turned(layer.self_attn.q_proj), _name(number, "self_attn.q_proj")
+        )
+        seen = graph.call("LessOrEqual", places, newest)  # [batch, length]
+        mixed = graph.call(
+            "Attention",
+            self._rotated(query, newest, layer),
+            self._rotated(key, places, layer),
+            value,
+            graph.call("Unsqueeze", seen, graph.integers([1, 2])),
+            q_num_heads=layer.self_attn.heads,
+            kv_num_heads=layer.self_attn.heads,
+        )
+        states = self._behind_attention(number, layer, own, mixed)
+        return graph.call("Squeeze", states, graph.integers([1]))
+
+    def _places(self) -> str:  # int64 [batch, length]: 0, 1, 2, …
+        graph = self._graph
+        shape = graph.call("Shape", ITEMS)
+        length = graph.call("Gather", shape, graph.number(1, np.int64))
+        zero, one = graph.number(0, np.int64), graph.number(1, np.int64)
+        return graph.call("Expand", graph.call("Range", zero, length, one), shape)
+
+    def _at(self, hidden: str, newest: str) -> str:  # [batch, 1, width]
+        graph = self._graph
+        if not hidden:
+            return self._table.rows(graph, graph.call("GatherElements", ITEMS, newest, axis=1))
+        found = graph.call("GatherND", hidden, newest, batch_dims=1)
+        return graph.call("Unsqueeze", found, graph.integers([1]))
+
+    def _projected(self, number: int, layer: DecoderLayer, hidden: str, module: str) -> str:
+        """Queries, keys or values of all positions.
+
+        What several of them read is written several times; ONNX Runtime makes it once.
+        """
+        weights = _turned(layer.self_attn.get_submodule(module))
+        norm = layer.input_layernorm.weight
+        if not hidden and isinstance(self._table, ByteTable):
+            epsilon = self._shape.rms_epsilon
+            return self._table.projected(self._graph, ITEMS, _array(norm), epsilon, weights)
+        states = self._normed(hidden or self._table.rows(self._graph, ITEMS), norm)
+        return self._times(states, weights, _name(number, f"self_attn.{module}"))
+
+    def _behind_attention(self, number: int, layer: DecoderLayer, states: str, mixed: str) -> str:
+        graph = self._graph
+        out = self._times(mixed, _turned(layer.self_attn.o_proj), _name(number, "self_attn.o_proj"))
+        states = graph.call("Add", states, out)
+        normed = self._normed(states, layer.post_attention_layernorm.weight)
+        network = layer.mlp
+        gate = self._times(normed, _turned(network.gate_proj), _name(number, "mlp.gate_proj"))
+        up = self._times(normed, _turned(network.up_proj), _name(number, "mlp.up_proj"))
+        channels = graph.call("Mul", graph.call("Mul", gate, graph.call("Sigmoid", gate)), up)
+        down = self._times(channels, _turned(network.down_proj), _name(number, "mlp.down_proj"))
+        return graph.call("Add", states, down)
+
+    def _rotated(self, states: str, places: str, layer: DecoderLayer) -> str:
+        graph, shape = self._graph, self._shape
+        half = np.arange(0, shape.head_width, 2, dtype=np.float32) / shape.head_width
+        place = np.arange(shape.max_length, dtype=np.float32)[:, None]
+        angle = place * shape.rope_theta**-half
+        return graph.call(
+            "RotaryEmbedding",
+            states,
+            self._graph.constant("cosine", np.cos(angle).astype(np.float32)),
+            self._graph.constant("sine", np.sin(angle).astype(np.float32)),
+            places,
+            num_heads=layer.self_attn.heads,
+        )
+
+    def _normed(self, states: str, weight: object) -> str:
+        return rms_norm(self._graph, states, _array(weight), self._shape.rms_epsilon)
+
+    def _times(self, states: str, weights: Floats, entered: str) -> str:
+        return self._storage.matrix(weights, entered).times(self._graph, states)
+
+    def _remembered(self, memory: CountedMemory, scores: str, newest: str) -> str:
+        """Scores with what transitions from the newest items add, at the items that they lead to."""
+        graph = self._graph
+        ages = np.arange(RECENT)
+        place = graph.call("Sub", newest, graph.constant("ages", ages.astype(np.int64)))
+        zero = graph.number(0, np.int64)
+        there = graph.call("Max", place, zero)
+        items = graph.call("GatherElements", ITEMS, there, axis=1)
+        real = graph.call("Cast", graph.call("GreaterOrEqual", place, zero), to=INT64)
+        items = graph.call("Mul", items, real)  # padding leads nowhere
+        kept = memory.neighbours.numpy()
+        small = graph.constant("neighbours", kept.astype(np.min_scalar_type(len(kept))))
+        flat = graph.integers([0, -1])
+        follows = graph.call("Cast", graph.call("Gather", small, items), to=INT64)
+        follows = graph.call("Reshape", follows, flat)  # [batch, RECENT · neighbours]
+        decay = np.asarray(DECAY**ages, dtype=np.float32)[:, None]
+        weights = graph.call("Mul", self._weights(memory, items), graph.constant("decay", decay))
+        weights = graph.call("Reshape", weights, flat)
+        empty = onnx.numpy_helper.from_array(np.zeros(1, dtype=np.float32))
+        nothing = graph.call("ConstantOfShape", graph.call("Shape", scores), value=empty)
+        found = graph.call("ScatterElements", nothing, follows, weights, axis=1, reduction="add")
+        total = graph.call("ReduceSum", weights, graph.integers([1]), keepdims=1)
+        total = graph.call("Max", total, graph.number(_NOTHING))
+        share = graph.call("Div", graph.call("GatherElements", found, follows, axis=1), total)
+        share = graph.call("Div", share, graph.number(FLOOR))
+        logarithm = graph.call("Log", graph.call("Add", share, graph.number(1.0)))
+        more = graph.call("Mul", logarithm, graph.number(float(memory.gain)))
+        before = graph.call("GatherElements", scores, follows, axis=1)
+        after = graph.call("Add", before, more)
+        return graph.call("ScatterElements", scores, follows, after, axis=1)
+
+    def _weights(self, memory: CountedMemory, items: str) -> str:  # [batch, RECENT, neighbours]
+        graph, weights = self._graph, memory.weights.numpy()
+        if not self._storage.memory_in_bytes:
+            return graph.call("Gather", graph.constant("memory", weights), items)
+        roots = quantize_roots(weights)
+        small = graph.call("Gather", graph.constant("memory", roots.bytes), items)
+        each = graph.call("Gather", graph.constant("memory_step", roots.step), items)
+        root = graph.call("Mul", graph.call("Cast", small, to=FLOAT), each)
+        return graph.call("Mul", root, root)
+
+
+def _name(number: int, module: str) -> str:
+    return f"layers.{number}.{module}"
+
+
+def _turned(module: object) -> Floats:  # [inputs, outputs]
+    return np.ascontiguousarray(_array(module.weight).T)  # type: ignore[attr-defined]
+
+
+def _array(parameter: object) -> Floats:
+    return parameter.detach().numpy()  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from slmrec.models.machine import (
+    Machine,
+    describe,
+    int8_instructions,
+    processor_fields,
+    this_machine,
+    usable_threads,
+)
+
+CPUINFO = """processor\t: 0
+model name\t: Some Processor
+flags\t\t: fpu avx2 avx512f avx512_vnni
+
+processor\t: 1
+model name\t: Another
+flags\t\t: fpu
+"""
+
+
+def test_fields_are_those_of_the_first_processor() -> None:
+    fields = processor_fields(CPUINFO)
+    assert fields["model name"] == "Some Processor"
+    assert int8_instructions(fields["flags"].split()) == "AVX-512 VNNI"
+    assert processor_fields("") == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        (["avx512_vnni", "amx_int8"], "AMX"),
+        (["avx_vnni", "avx2"], "AVX VNNI"),
+        (["asimd", "asimddp"], "NEON dot product"),
+        (["avx2"], ""),
+    ],
+)
+def test_the_fastest_instructions_count(flags: list[str], found: str) -> None:
+    assert int8_instructions(flags) == found
+
+
+def test_threads_are_those_that_the_process_may_use() -> None:
+    one = next(iter(os.sched_getaffinity(0)))
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{one}}})\n"
+        "from slmrec.models.machine import usable_threads\n"
+        "print(usable_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert usable_threads() <= len(os.sched_getaffinity(0))
+
+
+def test_what_was_found_is_said_with_what_it_means() -> None:
+    plain = Machine(processor="Old", threads=4, int8_instructions="", onnxruntime="1.2.3")
+    assert describe(plain) == (
+        "Old, 4 threads; ONNX Runtime 1.2.3, int8 products by plain instructions, which may be "
+        "slower than float32"
+    )
+    assert f"{usable_threads()} threads" in describe(this_machine())
