@@ -116,6 +116,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     faster = _faster(summary["student_over_teacher"])
     if faster:
         _say(console, "student", faster)
+    if summary["candidate"]:
+        _say(console, "candidate", "{name}: {reason}".format(**summary["candidate"]))
     decision = summary["decision"]
     if decision["reason"]:
         _say(
@@ -137,7 +139,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     places = summary["places"]
     _say(console, "run", places["run"])
     for label, key, name in (
-        ("report", "evaluate_models.evaluation", "report.html"),
+        ("report", "evaluate_models.timings", "report.html"),
         ("drift", "monitor_drift.report", "report.html"),
     ):
         if key in places:

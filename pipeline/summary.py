@@ -23,7 +23,8 @@ def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
     if not trained and production is not None:
         evaluation, timings = production / "evaluation", production / "timings"
     metrics = _read(evaluation, "metrics.json")
-    models = _models(metrics, _read(timings, "timings.json"), record)
+    choice = _read(timings, "choice.json")
+    models = _models(metrics, _read(timings, "timings.json"), choice, record)
     promotion = _read(record.output("promote_model", "promotion"), "promotion.json")
     drift = _read(record.output("monitor_drift", "report"), "drift.json")
     return {
@@ -47,6 +48,7 @@ def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
         "retrained": trained,
         "models": models,
         "student_over_teacher": _ratios({model["name"]: model for model in models}),
+        "candidate": choice,
         "comparisons": metrics.get("comparisons", []),
         "users_evaluated": metrics.get("users"),
         "drift": {"verdict": drift.get("verdict"), "alarms": drift.get("alarms", [])},
@@ -96,7 +98,10 @@ def _decision(record: RunRecord) -> dict[str, Any]:
 
 
 def _models(
-    metrics: dict[str, Any], timings: dict[str, Any], record: RunRecord
+    metrics: dict[str, Any],
+    timings: dict[str, Any],
+    choice: dict[str, Any],
+    record: RunRecord,
 ) -> list[dict[str, Any]]:
     trained_in = {
         "sasrec": "pretrain_items",
@@ -110,6 +115,7 @@ def _models(
         models.append(
             {
                 **model,
+                "candidate": model["name"] == choice.get("name"),
                 "train_seconds": _metadata(record, step).get("train_seconds"),
                 "epoch_seconds": _metadata(record, step).get("epoch_seconds"),
                 "latency_ms": {key: timing.get(key) for key in ("batch1_p50", "batch1_p95")},

@@ -31,7 +31,6 @@ def entry(name, ndcg, backbone, size=1_000_000):
 def good():
     metrics = {
         "users": 500,
-        "candidate": "int8",
         "models": [
             entry("teacher", 0.052, 800_000),
             entry("student", 0.050, 100_000),
@@ -53,6 +52,7 @@ def check(metrics, timings, production=None, evaluated="data"):
     gates = check_gates(
         metrics,
         timings,
+        candidate="int8",
         sequences_digest="data",
         evaluated_digest=evaluated,
         production=production,
@@ -152,7 +152,7 @@ def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(record
     # The candidate's interval ends at .0495 + .005 = .0545.
     theirs = copy.deepcopy(good()[0])
     put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), recorded)
-    gate = check(*good(), Production(3, "data", theirs))["not_below_production"]
+    gate = check(*good(), Production(3, "data", theirs, "int8"))["not_below_production"]
     assert gate.passed is passes
     assert "version 3, same data" in gate.evidence
 
@@ -160,13 +160,13 @@ def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(record
 def test_the_floor_is_the_measure_when_production_saw_other_data():
     theirs = copy.deepcopy(good()[0])
     put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), 0.9)
-    gate = check(*good(), Production(3, "older data", theirs))["not_below_production"]
+    gate = check(*good(), Production(3, "older data", theirs, "int8"))["not_below_production"]
     assert gate.passed
     assert gate.required == "at least 0.01"
 
 
 def test_production_refuses_when_its_evaluation_is_not_readable():
-    assert refused(*good(), Production(3, "data", {})) == {"not_below_production"}
+    assert refused(*good(), Production(3, "data", {}, "int8")) == {"not_below_production"}
 
 
 def test_the_committed_policies_are_read_when_they_are_strict(tmp_path):

@@ -19,9 +19,11 @@ from slmrec.evaluation.evaluate import (
     evaluate,
     headline,
 )
-from slmrec.evaluation.results import save_evaluation, save_timings
+from slmrec.evaluation.results import PAGE, save_evaluation, save_timings
+from slmrec.evaluation.selection import choose_candidate, standings
 from slmrec.evaluation.speed import measure_speed, request_histories
 from slmrec.models.loading import load_scorer
+from slmrec.models.machine import describe, this_machine
 from slmrec.models.popularity import Popularity
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
@@ -65,6 +67,8 @@ def run(
         ),
     ]
     found = evaluate(contenders, histories, settings, progress)
+    machine = this_machine()
+    progress.say(f"timing every model on {describe(machine)}")
     measured = measure_speed(
         {contender.name: contender.scorer for contender in contenders},
         request_histories(histories, settings),
@@ -75,17 +79,20 @@ def run(
     inputs = {"sequences": histories.artifact, **models} | {
         f"variant:{variant.properties['name']}": variant for variant in compressed
     }
+    choice = choose_candidate(*standings(found.results, measured), settings)
     saved = save_evaluation(Path(evaluation), found, settings, inputs)
-    save_timings(Path(timings), found, measured, settings, {"evaluation": saved})
-    candidate = found.model(found.results["candidate"])
+    timed = save_timings(
+        Path(timings), found, measured, choice, machine, settings, {"evaluation": saved}
+    )
+    candidate = found.model(choice.name)
     figures = {name: metric["value"] for name, metric in candidate["metrics"].items()}
     for path in (metrics, page):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_json(Path(metrics), {"candidate": candidate["name"], **figures})
-    shutil.copyfile(saved.file("report.html"), page)
+    shutil.copyfile(timed.file(PAGE), page)
     return {
         "digest": saved.digest,
-        "headline": headline(found),
+        "headline": f"{headline(found)}; candidate {choice.name}",
         "users": found.results["users"],
         "candidate": candidate["name"],
         "candidate_bytes": candidate["bytes"],

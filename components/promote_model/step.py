@@ -46,10 +46,12 @@ def run(
     store = Registry(registry)
     production = store.production()
     metrics = measured.json("metrics.json")
-    candidate = _candidate(str(metrics.get("candidate") or ""), candidates)
+    chosen = str(timed.json("choice.json")["name"])
+    candidate = _candidate(chosen, candidates)
     gates = check_gates(
         metrics,
         timed.json("timings.json"),
+        candidate=chosen,
         sequences_digest=data.artifact.digest,
         evaluated_digest=measured.inputs.get("sequences", ""),
         production=_known(production),
@@ -129,7 +131,7 @@ def _candidate(name: str, paths: list[str]) -> Artifact:
         if model.properties.get("name") == name:
             return model
     raise ArtifactError(
-        f"metrics.json: the candidate is '{name}', expected one of "
+        f"choice.json: the candidate is '{name}', expected one of "
         f"{[str(model.properties.get('name')) for model in models]}; "
         "evaluate the same models that are to be promoted"
     )
@@ -138,7 +140,11 @@ def _candidate(name: str, paths: list[str]) -> Artifact:
 def _known(production: Version | None) -> Production | None:
     if production is None:
         return None
-    recorded = open_artifact(production.path / "evaluation", "evaluation")
+    measured = open_artifact(production.path / "evaluation", "evaluation")
+    timed = open_artifact(production.path / "timings", "timings")
     return Production(
-        production.number, production.data.sequences_digest, recorded.json("metrics.json")
+        production.number,
+        production.data.sequences_digest,
+        measured.json("metrics.json"),
+        str(timed.json("choice.json")["name"]),
     )

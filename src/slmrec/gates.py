@@ -57,12 +57,15 @@ class Production:
     sequences_digest: str
     metrics: Mapping[str, Any]
     """Its `metrics.json`."""
+    candidate: str
+    """The name under which those hold it."""
 
 
 def check_gates(
     metrics: Mapping[str, Any],
     timings: Mapping[str, Any],
     *,
+    candidate: str,
     sequences_digest: str,
     evaluated_digest: str,
     production: Production | None,
@@ -70,18 +73,18 @@ def check_gates(
 ) -> list[Gate]:
     """Put the candidate of an evaluation through every gate, in a fixed order.
 
-    `metrics` and `timings` are the contents of `metrics.json` and `timings.json`;
+    `metrics` and `timings` are the contents of `metrics.json` and `timings.json`, `candidate` the name
+    under which they hold it;
     `evaluated_digest` is the digest of the sequences that the evaluation names as its input.
     """
-    name = str(metrics.get("candidate") or "")
-    candidate = _model(metrics, name)
+    name, result = candidate, _model(metrics, candidate)
     return [
         _same_data(sequences_digest, evaluated_digest),
         _at_least("users_evaluated", metrics.get("users"), policy.min_users, "metrics.json: users"),
         _above_popularity(metrics, name, policy),
         _not_below_transitions(metrics, name, policy),
-        _close_to_student(metrics, candidate, policy),
-        _not_below_production(candidate, sequences_digest, production, policy),
+        _close_to_student(metrics, result, policy),
+        _not_below_production(result, sequences_digest, production, policy),
         _at_most(
             "latency",
             _at(timings, name, "batch1_p95"),
@@ -91,12 +94,12 @@ def check_gates(
         ),
         _at_most(
             "size",
-            _scaled(candidate.get("bytes"), 1e-6),
+            _scaled(result.get("bytes"), 1e-6),
             policy.max_megabytes,
             f"metrics.json: {name}.bytes",
             unit=" MB",
         ),
-        _backbone_share(metrics, candidate, policy),
+        _backbone_share(metrics, result, policy),
     ]
 
 
@@ -161,7 +164,7 @@ def _not_below_production(
         return _at_least(
             "not_below_production", value, policy.min_ndcg, f"metrics.json: {HEADLINE}; {why}"
         )
-    recorded = _value(_model(production.metrics, str(production.metrics.get("candidate") or "")))
+    recorded = _value(_model(production.metrics, production.candidate))
     return Gate(
         "not_below_production",
         recorded is not None and value is not None and upper is not None and upper >= recorded,

@@ -57,6 +57,7 @@ def inputs(tmp_path_factory):
         catalogue,
         Variant(name="plain", weights="float32"),
         root / "plain",
+        calibration=[],
         sample=[],
         inputs={"student": open_artifact(root / "student")},
     )
@@ -77,17 +78,17 @@ def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
     results = evaluation.json("metrics.json")
     assert [model["name"] for model in results["models"]] == names
     assert results["users"] == USERS
-    assert results["candidate"] == "plain"
+    assert timings.json("choice.json")["name"] == "plain"
     assert sorted(timings.json("timings.json")) == sorted(names)
     assert timings.inputs["evaluation"] == evaluation.digest
 
     assert metadata["digest"] == evaluation.digest
-    assert metadata["headline"].endswith("over 40 users")
+    assert metadata["headline"].endswith("over 40 users; candidate plain")
     figures = json.loads((tmp_path / "kfp/metrics").read_text())
     candidate = results["models"][-1]["metrics"]
     assert figures["ndcg@10"] == candidate["ndcg@10"]["value"] == metadata["ndcg@10"]
     page = (tmp_path / "kfp/page").read_bytes()
-    assert page == evaluation.file("report.html").read_bytes()
+    assert page == timings.file("report.html").read_bytes()
     json.dumps(metadata)
 
 

@@ -161,6 +161,7 @@ def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
 PROPERTIES = {
     "name": "x",
     "graph_schema": 3,
+    "weights": "int8",
     "items": 3,
     "max_length": 3,
     "parameters_total": 1,

@@ -15,7 +15,9 @@ def test_the_largest_of_each_row_or_column_becomes_127() -> None:
     assert by_column.scale.tolist() == pytest.approx([1 / 127, 2 / 127])
 
 
-def test_nibbles_have_a_scale_for_each_32_neighbours_and_the_earlier_one_is_the_lower_half() -> None:
+def test_nibbles_have_a_scale_for_each_32_neighbours_and_the_earlier_one_is_the_lower_half() -> (
+    None
+):
     weights = np.zeros((1, 40), np.float32)
     weights[0, :3] = [7.0, -3.0, 1.4]
     weights[0, 32:34] = [0.7, -0.7]
@@ -27,7 +29,9 @@ def test_nibbles_have_a_scale_for_each_32_neighbours_and_the_earlier_one_is_the_
     assert found.packed[0, 1, 0] == 15 + 16 * 1
     values = found.values()
     assert values.shape == (1, 64)  # the last block is filled
-    np.testing.assert_allclose(values[0, [0, 1, 2, 32, 33, 40]], [7, -3, 1, 0.7, -0.7, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        values[0, [0, 1, 2, 32, 33, 40]], [7, -3, 1, 0.7, -0.7, 0], rtol=1e-6
+    )
 
 
 def test_roots_keep_digits_of_weak_weights() -> None:

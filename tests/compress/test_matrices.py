@@ -44,7 +44,9 @@ def test_states_become_bytes_in_fixed_steps_and_are_cut_beyond_their_reach() -> 
 def test_a_state_is_rounded_without_regard_to_its_batch(reach: float | None) -> None:
     generator = np.random.default_rng(0)
     weights = generator.normal(size=(8, 5)).astype(np.float32)
-    states = generator.normal(size=(6, 8)).astype(np.float32) * np.float32(10) ** np.arange(6)[:, None]
+    states = (
+        generator.normal(size=(6, 8)).astype(np.float32) * np.float32(10) ** np.arange(6)[:, None]
+    )
     matrix = ByteMatrix(weights, reach)
     together, _ = run(lambda graph: matrix.times(graph, "x"), states.astype(np.float32))
     for state, expected in zip(states, together, strict=True):

@@ -28,9 +28,7 @@ def sample() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def student() -> Decoder:
     torch.manual_seed(11)
-    shape = DecoderShape(
-        items=ITEMS, width=32, heads=2, feed_forward=(32,), max_length=8, memory=4
-    )
+    shape = DecoderShape(items=ITEMS, width=32, heads=2, feed_forward=(32,), max_length=8, memory=4)
     made = Decoder(shape).eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -35,5 +35,5 @@ def test_the_same_seed_gives_the_same_codes() -> None:
 
 
 def test_parts_divide_the_width() -> None:
-    with pytest.raises(ConfigError, match="product_bytes is 3, expected a divisor of .* width 8"):
+    with pytest.raises(ConfigError, match=r"product_bytes is 3, expected a divisor of .* width 8"):
         encode(np.zeros((4, 8), np.float32), 3, seed=0)

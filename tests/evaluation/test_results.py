@@ -8,9 +8,15 @@ from slmrec.artifacts import open_artifact
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.evaluate import Contender, evaluate
 from slmrec.evaluation.results import save_evaluation, save_timings
+from slmrec.evaluation.selection import Choice
+from slmrec.models.machine import Machine
 
 CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=100)
 HOSTILE = "<script>alert(1)</script>$x$"
+TIME = {"batch1_p50": 0.5, "batch1_p95": 0.7, "users_per_second": 1234.0}
+TIMINGS = {"student": TIME, HOSTILE: TIME | {"batch1_p50": 0.25}}
+CHOICE = Choice(HOSTILE, "the only one")
+MACHINE = Machine(processor="P", threads=2, int8_instructions="AMX", onnxruntime="1")
 
 
 @pytest.fixture
@@ -28,52 +34,77 @@ def evaluation(leave_one_out, fixed_scorer):
     return evaluate(contenders, sequences, CONFIG)
 
 
+@pytest.fixture
+def save(tmp_path):
+    def saved(evaluation, name="timings"):
+        return save_timings(tmp_path / name, evaluation, TIMINGS, CHOICE, MACHINE, CONFIG)
+
+    return saved
+
+
 def test_artifact_holds_the_evaluation_when_it_is_read_back(evaluation, tmp_path):
     save_evaluation(tmp_path / "evaluation", evaluation, CONFIG)
     artifact = open_artifact(tmp_path / "evaluation", "evaluation")
     assert artifact.json("metrics.json") == evaluation.results
     assert pl.read_parquet(artifact.file("ranks.parquet")).equals(evaluation.ranks)
-    assert artifact.properties == {"users": 35, "headline": "ndcg@10", "candidate": HOSTILE}
+    assert artifact.properties == {"users": 35, "headline": "ndcg@10"}
 
 
-def test_bytes_are_the_same_when_the_evaluation_is(evaluation, tmp_path):
+def test_bytes_are_the_same_when_the_evaluation_is(evaluation, tmp_path, save):
     first = save_evaluation(tmp_path / "first", evaluation, CONFIG)
     second = save_evaluation(tmp_path / "second", evaluation, CONFIG)
     assert first.digest == second.digest
+    assert save(evaluation, "one").digest == save(evaluation, "two").digest
 
 
-def test_page_escapes_names_when_they_are_hostile(evaluation, tmp_path):
-    artifact = save_evaluation(tmp_path / "evaluation", evaluation, CONFIG)
+def test_timings_hold_the_choice_and_the_machine(evaluation, tmp_path):
+    saved = save_evaluation(tmp_path / "e", evaluation, CONFIG)
+    inputs = {"evaluation": saved}
+    timed = save_timings(tmp_path / "t", evaluation, TIMINGS, CHOICE, MACHINE, CONFIG, inputs)
+    assert timed.kind == "timings"
+    assert json.loads(timed.file("timings.json").read_text()) == TIMINGS
+    assert timed.json("choice.json") == {
+        "name": HOSTILE,
+        "reason": "the only one",
+        "machine": MACHINE,
+    }
+    assert timed.inputs == {"evaluation": saved.digest}
+
+
+def test_page_escapes_names_when_they_are_hostile(evaluation, save):
+    artifact = save(evaluation)
     page = artifact.file("report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "<script" not in artifact.file("quality.svg").read_text()
+    for name in ("quality.svg", "cost.svg"):
+        assert "<script" not in artifact.file(name).read_text()
 
 
-def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, tmp_path):
-    page = save_evaluation(tmp_path / "e", evaluation, CONFIG).file("report.html").read_text()
+def test_page_shows_quality_and_cost_of_every_timed_model(evaluation, save):
+    page = save(evaluation).file("report.html").read_text()
+    rows = re.findall(r"<tr[^>]*><td>([^<]*)</td><td>0\.(\d+)</td><td>0\.70</td><td>1,234", page)
+    assert rows == [("student", "50"), ("&lt;script&gt;alert(1)&lt;/script&gt;$x$", "25")]
+    assert "P, 2 threads; ONNX Runtime 1, int8 products by AMX" in page
+
+
+def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, save):
+    page = save(evaluation).file("report.html").read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)", page)
-    assert sources
+    assert len(sources) == 2
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "not enough data" not in page.lower()
 
 
-def test_page_warns_when_users_are_few(evaluation, tmp_path):
+def test_page_warns_when_users_are_few(evaluation, save):
     few = type(evaluation)(
         {**evaluation.results, "users": 8, "enough_users": False}, pl.DataFrame()
     )
-    page = save_evaluation(tmp_path / "e", few, CONFIG).file("report.html").read_text()
-    assert "Not enough data: 8 users" in page
+    assert "Not enough data: 8 users" in save(few).file("report.html").read_text()
 
 
-def test_figures_carry_no_date_when_written(evaluation, tmp_path):
-    timings = {"student": {"batch1_p50": 0.5, "batch1_p95": 0.7, "users_per_second": 100.0}}
-    saved = save_evaluation(tmp_path / "e", evaluation, CONFIG)
-    timed = save_timings(tmp_path / "t", evaluation, timings, CONFIG, {"evaluation": saved})
-    assert timed.kind == "timings"
-    assert json.loads(timed.file("timings.json").read_text()) == timings
-    assert timed.inputs == {"evaluation": saved.digest}
-    for path in (saved.file("quality.svg"), timed.file("cost.svg")):
-        text = path.read_text()
+def test_figures_carry_no_date_when_written(evaluation, save):
+    timed = save(evaluation)
+    for name in ("quality.svg", "cost.svg"):
+        text = timed.file(name).read_text()
         assert "dc:date" not in text
         assert text.rstrip().endswith("</svg>")

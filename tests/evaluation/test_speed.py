@@ -32,7 +32,8 @@ CONFIG = EvaluateModels(latency_requests=5, batch_users=8)
 
 def test_percentiles_and_rate_are_those_of_the_clock_when_it_is_set_by_hand():
     clock, log = Clock(), []
-    durations = [9.0] * WARM_UP + [0.001, 0.002, 0.003, 0.004, 0.005] + [9.0] + [0.5, 0.1, 0.2]
+    batches = [0.5, 0.1] * (BATCHES // 2) + [0.2]
+    durations = [9.0] * WARM_UP + [0.001, 0.002, 0.003, 0.004, 0.005] + [9.0] + batches
     found = measure_speed({"m": Slow("m", clock, log, durations)}, HISTORIES, CONFIG, clock=clock)
     # Sorted 1..5 ms: the median is 3, the 95th percentile lies .8 of the way from 4 to 5.
     assert found["m"]["batch1_p50"] == pytest.approx(3.0)
@@ -42,7 +43,7 @@ def test_percentiles_and_rate_are_those_of_the_clock_when_it_is_set_by_hand():
 
 def test_models_take_turns_when_several_are_timed():
     clock, log = Clock(), []
-    scorers = {name: Slow(name, clock, log, [1.0] * 50) for name in ("a", "b")}
+    scorers = {name: Slow(name, clock, log, [1.0] * 99) for name in ("a", "b")}
     measure_speed(scorers, HISTORIES, CONFIG, clock=clock)
     timed = log[2 * WARM_UP :][:10]
     assert [name for name, _ in timed] == list("abbaabbaab")
@@ -64,8 +65,8 @@ class Layered(Slow):
 def test_layers_are_timed_alone_when_a_model_has_some():
     clock = Clock()
     scorers = {
-        "counted": Slow("counted", clock, [], [1.0] * 50),
-        "deep": Layered("deep", clock, [], [1.0] * 50, layers=0.25),
+        "counted": Slow("counted", clock, [], [1.0] * 99),
+        "deep": Layered("deep", clock, [], [1.0] * 99, layers=0.25),
     }
     found = measure_speed(scorers, HISTORIES, CONFIG, clock=clock)
     assert found["deep"]["layers_batch1_p50"] == pytest.approx(250.0)

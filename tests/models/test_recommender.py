@@ -34,7 +34,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     folder = tmp_path_factory.mktemp("recommender") / "servable"
-    export_servable(model, catalogue, Variant(name="int8"), folder, sample=[], inputs={})
+    calibration = [np.arange(1, 5, dtype=np.int32), np.array([7, 9, 12], dtype=np.int32)]
+    export_servable(
+        model,
+        catalogue,
+        Variant(name="int8"),
+        folder,
+        calibration=calibration,
+        sample=[],
+        inputs={},
+    )
     return folder
 
 

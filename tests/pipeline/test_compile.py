@@ -116,6 +116,7 @@ def test_parameters_carry_each_section_as_text_a_step_can_read_back() -> None:
     assert TrainTeacher.from_json(parameters["train_teacher_config"]).layers == 10
     assert parameters["shards"] == ["0/3", "1/3", "2/3"]
     assert [Variant.from_json(text).name for text in parameters["variants"]] == [
+        "float32",
         "int8",
         "pruned-int8",
     ]

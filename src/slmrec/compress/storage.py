@@ -15,6 +15,7 @@ from slmrec.compress.matrices import ByteMatrix, FloatMatrix, Matrix, NibbleMatr
 from slmrec.compress.product import encode
 from slmrec.compress.tables import ByteTable, FloatTable, ItemTable, NibbleTable
 from slmrec.config import Variant
+from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.memory import CountedMemory
 from slmrec.models.scorer import History
@@ -35,8 +36,16 @@ class Storage:
 
     @classmethod
     def of(cls, student: Decoder, variant: Variant, calibration: Sequence[History]) -> "Storage":
-        """Decide how a student is kept; `calibration` are histories that static states are seen on."""
+        """Decide how a student is kept; `calibration` are histories that static states are seen on.
+
+        Raises `ConfigError` when there are none and the variant needs some.
+        """
         if variant.weights == "int8" and variant.states == "static":
+            if not calibration:
+                raise ConfigError(
+                    f"variants: '{variant.name}' has static states and there is no training history "
+                    "to measure them on; set states: dynamic"
+                )
             model = smoothed(student, calibration)
             return cls(model, variant, measure_reaches(model, calibration))
         return cls(student, variant, None)

@@ -17,11 +17,14 @@ class EvaluateModels(Section):
     resamples: Positive = 10_000
     """Bootstrap resamples over users for every interval."""
     max_ndcg_loss: Share = 0.01
-    """The smallest variant that loses at most this share of the student's NDCG@10 is the candidate."""
+    """The fastest variant that loses at most this share of the student's NDCG@10 is the candidate."""
+    equal_latency_share: Share = 0.1
+    """Variants whose latency exceeds the fastest one's by at most this share count as equally fast; of
+    those the smallest is taken."""
     latency_requests: Positive = 200
     """Timed single-user requests a model, after warm-up."""
-    batch_users: Positive = 256
-    """Users scored at once."""
+    batch_users: Positive = 64
+    """Users a request in the timing of batches."""
     seed: Seed = 17
 
 

@@ -31,6 +31,7 @@ class PipelineConfig(Section):
     cache_teacher: CacheTeacher = CacheTeacher()
     distill_student: DistillStudent = DistillStudent()
     variants: tuple[Variant, ...] = (
+        Variant(name="float32", weights="float32"),
         Variant(name="int8", memory=32),
         Variant(name="pruned-int8", feed_forward_share=0.75, memory=32),
     )

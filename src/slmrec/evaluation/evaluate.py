@@ -1,4 +1,4 @@
-"""Every model on the same users: ranks, metrics with intervals, paired comparisons, a candidate."""
+"""Every model on the same users: ranks, metrics with intervals, paired comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from slmrec.errors import ConfigError, DataError
 from slmrec.evaluation.bootstrap import Bootstrap, Interval
 from slmrec.evaluation.metrics import HEADLINE, HEADLINE_CUTOFF, metric_names, ndcg, per_user
 from slmrec.evaluation.ranking import Ranking, rank_users
-from slmrec.evaluation.selection import Choice, Standing, choose_candidate
 from slmrec.models.scorer import Scorer
+from slmrec.models.servable import Servable
 from slmrec.progress import Progress, Silent
 
 BASELINE, SASREC, TEACHER, STUDENT, SERVABLE = (
@@ -29,6 +29,7 @@ BASELINE, SASREC, TEACHER, STUDENT, SERVABLE = (
 )
 """What a contender is; all but the first are kinds of artifacts."""
 LEARNED = (SASREC, TEACHER, STUDENT, SERVABLE)
+FLOAT32 = "float32"
 _DIGITS = 6  # further ones depend on the order in which a processor sums
 
 
@@ -56,7 +57,7 @@ ModelResult = TypedDict(
         "parameters_total": int,
         "parameters_backbone": int,
         "bytes": int,
-        "candidate": bool,
+        "weights": str,
         "metrics": dict[str, MetricValue],
         "coverage@10": float,
     },
@@ -80,8 +81,6 @@ class Results(TypedDict):
     users: int
     enough_users: bool
     headline: str
-    candidate: str
-    candidate_reason: str
     target_cold_share: float
     filter_seen: bool
     models: list[ModelResult]
@@ -112,10 +111,9 @@ def evaluate(
     """Rank the full catalogue for every test user under every model and compare the models.
 
     A target that no model has seen in training counts like any other; the share of such users is
-    reported. Two roles must be filled: one `student` and at least one `servable`, from which the
-    candidate is chosen.
+    reported. One `student` is expected, which its variants are measured against.
 
-    Raises `ConfigError` when a role is empty or two models share a name, `DataError` when no user
+    Raises `ConfigError` without one or when two models share a name, `DataError` when no user
     can be evaluated or a model's scores cannot be ranked.
     """
     progress = progress or Silent()
@@ -141,28 +139,12 @@ def evaluate(
         axis=1,
     )  # [users, models · metrics]
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
-
-    standings = {
-        contender.name: Standing(
-            contender.name,
-            contender.scorer.bytes,
-            float(bootstrap.means[columns[contender.name, HEADLINE]]),
-        )
-        for contender in contenders
-    }
-    choice = choose_candidate(
-        next(standings[c.name] for c in contenders if c.kind == STUDENT),
-        [standings[c.name] for c in contenders if c.kind == SERVABLE],
-        config.max_ndcg_loss,
-    )
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     cold = _cold_items(sequences)[targets]
     results = Results(
         users=len(users),
         enough_users=bootstrap.enough,
         headline=HEADLINE,
-        candidate=choice.name,
-        candidate_reason=choice.reason,
         target_cold_share=round(float(cold.mean()), _DIGITS),
         filter_seen=config.filter_seen,
         models=[
@@ -170,13 +152,10 @@ def evaluate(
                 contender,
                 {name: bootstrap.interval(columns[contender.name, name]) for name in names},
                 rankings[contender.name].coverage(sequences.item_count),
-                choice,
             )
             for contender in contenders
         ],
-        comparisons=[
-            _comparison(a, b, bootstrap, columns) for a, b in _pairs(contenders, choice.name)
-        ],
+        comparisons=[_comparison(a, b, bootstrap, columns) for a, b in _pairs(contenders)],
     )
     ranks = pl.DataFrame(
         {
@@ -244,7 +223,7 @@ def _cold_items(sequences: Sequences) -> NDArray[np.bool_]:
 
 
 def _model_result(
-    contender: Contender, metrics: Mapping[str, Interval], coverage: float, choice: Choice
+    contender: Contender, metrics: Mapping[str, Interval], coverage: float
 ) -> ModelResult:
     scorer = contender.scorer
     return {
@@ -253,7 +232,7 @@ def _model_result(
         "parameters_total": int(scorer.parameters_total),
         "parameters_backbone": int(scorer.parameters_backbone),
         "bytes": int(scorer.bytes),
-        "candidate": contender.name == choice.name,
+        "weights": scorer.weights if isinstance(scorer, Servable) else FLOAT32,
         "metrics": {
             name: {
                 "value": round(interval.value, _DIGITS),
@@ -265,7 +244,7 @@ def _model_result(
     }
 
 
-def _pairs(contenders: Sequence[Contender], candidate: str) -> list[tuple[str, str]]:
+def _pairs(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
     of_kind = {
         kind: [contender.name for contender in contenders if contender.kind == kind]
         for kind in (BASELINE, *LEARNED)
@@ -273,10 +252,9 @@ def _pairs(contenders: Sequence[Contender], candidate: str) -> list[tuple[str, s
     learned = [contender.name for contender in contenders if contender.kind in LEARNED]
     pairs = [
         *product(learned, of_kind[BASELINE]),
-        *product((*of_kind[TEACHER], *of_kind[STUDENT], candidate), of_kind[SASREC]),
-        *product(of_kind[STUDENT], of_kind[TEACHER]),
+        *product([name for name in learned if name not in of_kind[SASREC]], of_kind[SASREC]),
+        *product((*of_kind[STUDENT], *of_kind[SERVABLE]), of_kind[TEACHER]),
         *product(of_kind[SERVABLE], of_kind[STUDENT]),
-        *product([candidate], of_kind[TEACHER]),
     ]
     return list(dict.fromkeys(pairs))
 

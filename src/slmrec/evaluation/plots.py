@@ -1,6 +1,6 @@
 """The two figures, as SVG text: the same for the same numbers, readable on light and dark."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -43,19 +43,21 @@ _PLACES = (
 )
 
 
-def quality_svg(evaluation: Evaluation) -> str:
+def quality_svg(evaluation: Evaluation, candidate: str) -> str:
     """Draw NDCG@10 of each model with its 95 % interval; the candidate stands out."""
     with mpl.rc_context(_STYLE):
-        return _svg(quality_figure(evaluation))
+        return _svg(quality_figure(evaluation, candidate))
 
 
-def cost_svg(evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]]) -> str:
-    """Draw NDCG@10 against the latency of one request; the area of a disc is the model's size."""
+def cost_svg(
+    evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]], candidate: str
+) -> str:
+    """Draw NDCG@10 against the latency of a request; see `cost_figure`."""
     with mpl.rc_context(_STYLE):
-        return _svg(cost_figure(evaluation, timings))
+        return _svg(cost_figure(evaluation, timings, candidate))
 
 
-def quality_figure(evaluation: Evaluation) -> Figure:
+def quality_figure(evaluation: Evaluation, candidate: str) -> Figure:
     """Draw the figure behind `quality_svg`."""
     models = evaluation.results["models"]
     figure = Figure(figsize=(7.2, 1.0 + 0.42 * len(models)), layout="constrained")
@@ -64,11 +66,12 @@ def quality_figure(evaluation: Evaluation) -> Figure:
     for line, model in enumerate(models):
         found = model["metrics"][HEADLINE]
         low, high = found["ci95"]
-        colour = _colour(model)
+        colour = _colour(model, candidate)
         axes.plot([low, high], [line, line], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([found["value"]], [line], "o", color=colour, markersize=7)
-        text = short(found["value"]) + (" candidate" if model["candidate"] else "")
-        weight = "bold" if model["candidate"] else "normal"
+        chosen = model["name"] == candidate
+        text = short(found["value"]) + (" candidate" if chosen else "")
+        weight = "bold" if chosen else "normal"
         axes.text(high + 0.015 * reach, line, text, va="center", fontweight=weight)
     axes.set_yticks(range(len(models)), [model["name"] for model in models])
     axes.invert_yaxis()
@@ -81,42 +84,63 @@ def quality_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def cost_figure(evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw the figure behind `cost_svg`."""
+def cost_figure(
+    evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]], candidate: str
+) -> Figure:
+    """Draw NDCG@10, with its interval, against the latency of one request.
+
+    The area of a disc is the model's size. A line joins the models that no other beats in both: the
+    Pareto front.
+    """
     models = [model for model in evaluation.results["models"] if model["name"] in timings]
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     largest = max((model["bytes"] for model in models), default=0) or 1
     points = []
     for model in sorted(models, key=lambda model: -model["bytes"]):
         x = max(timings[model["name"]]["batch1_p50"], 1e-3)
-        y = model["metrics"][HEADLINE]["value"]
+        found = model["metrics"][HEADLINE]
         area = 1400 * model["bytes"] / largest + 12
+        colour = _colour(model, candidate)
+        order = 3 if model["name"] == candidate else 2
         axes.scatter(
-            [x],
-            [y],
-            s=area,
-            color=_colour(model),
-            alpha=0.75,
-            linewidths=0,
-            zorder=3 if model["candidate"] else 2,
+            [x], [found["value"]], s=area, color=colour, alpha=0.6, linewidths=0, zorder=order
         )
-        points.append((x, y, area, model))
+        axes.plot([x, x], found["ci95"], color=colour, linewidth=1.5, zorder=order)
+        points.append((x, found["value"], area, model))
+    front = pareto_front([(x, y) for x, y, _, _ in points])
+    if front:
+        axes.plot(*zip(*front, strict=True), color=PLAIN, linewidth=1, zorder=1)
     axes.set_xscale("log")
     if points:
-        xs, ys = [point[0] for point in points], [point[1] for point in points]
+        xs = [point[0] for point in points]
+        highest = max(model["metrics"][HEADLINE]["ci95"][1] for model in models)
         axes.set_xlim(min(xs) / 3, max(xs) * 5)
-        axes.set_ylim(0, (max(ys) or 1.0) * 1.2)
+        axes.set_ylim(0, (highest or 1.0) * 1.15)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("one request, median milliseconds (logarithmic); area of a disc: bytes")
-    axes.set_ylabel("NDCG@10")
+    axes.set_xlabel(
+        "one request, median milliseconds (logarithmic); area of a disc: bytes; line: Pareto front"
+    )
+    axes.set_ylabel("NDCG@10, with 95 % interval")
     _plain(axes)
-    _label(figure, axes, points)
+    _label(figure, axes, points, candidate)
     return figure
 
 
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, quality) that no other beats or equals at no more cost, by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((cost, quality))
+    return front
+
+
 def _label(
-    figure: Figure, axes: Axes, points: list[tuple[float, float, float, ModelResult]]
+    figure: Figure,
+    axes: Axes,
+    points: list[tuple[float, float, float, ModelResult]],
+    candidate: str,
 ) -> None:
     # Each label goes to the first side of its disc where it meets no other label and no other disc.
     figure.draw_without_rendering()
@@ -126,8 +150,9 @@ def _label(
         boxes.append((*(centre - radius), *(centre + radius)))
     for number, (x, y, area, model) in enumerate(points):
         gap = _radius(area) + 4
-        weight = "bold" if model["candidate"] else "normal"
-        name = f"{model['name']}, candidate" if model["candidate"] else model["name"]
+        chosen = model["name"] == candidate
+        weight = "bold" if chosen else "normal"
+        name = f"{model['name']}, candidate" if chosen else model["name"]
         best = None
         for right, up, further in _PLACES:
             label = axes.annotate(
@@ -172,8 +197,8 @@ def _size(count: int) -> str:
     return f"{count / 2**10:.0f} KiB"
 
 
-def _colour(model: ModelResult) -> str:
-    if model["candidate"]:
+def _colour(model: ModelResult, candidate: str) -> str:
+    if model["name"] == candidate:
         return ACCENT
     return PLAIN if model["kind"] == BASELINE else MODEL
 

@@ -1,6 +1,7 @@
 """The evaluation as one HTML page without scripts or outside resources."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -8,6 +9,9 @@ from slmrec.config import EvaluateModels
 from slmrec.evaluation.bootstrap import MIN_USERS
 from slmrec.evaluation.evaluate import Evaluation, headline, short
 from slmrec.evaluation.metrics import HEADLINE, metric_names
+from slmrec.evaluation.selection import Choice
+from slmrec.evaluation.speed import Timings
+from slmrec.models.machine import Machine, describe
 
 _PAGES = Environment(
     loader=PackageLoader("slmrec.evaluation", "templates"),
@@ -19,17 +23,28 @@ _PAGES = Environment(
 _PAGES.filters["short"] = short
 
 
-def render(evaluation: Evaluation, quality_figure: str, config: EvaluateModels) -> str:
-    """Write the page for an evaluation; `quality_figure` is the SVG text of its plot.
+def render(
+    evaluation: Evaluation,
+    timings: Timings,
+    choice: Choice,
+    machine: Machine,
+    figures: Mapping[str, str],
+    config: EvaluateModels,
+) -> str:
+    """Write the page for an evaluation; `figures` are the SVG texts of its plots by file name.
 
-    The figure is embedded as an image, in which a browser runs nothing.
+    Figures are embedded as images, in which a browser runs nothing.
     """
     return _PAGES.get_template("report.html").render(
         results=evaluation.results,
+        timings=timings,
+        choice=choice,
+        machine=describe(machine),
         title=headline(evaluation),
         metrics=metric_names(config.cutoffs),
         headline=HEADLINE,
-        quality_figure=b64encode(quality_figure.encode()).decode(),
+        figures={name: b64encode(text.encode()).decode() for name, text in figures.items()},
         resamples=config.resamples,
+        batch_users=config.batch_users,
         min_users=MIN_USERS,
     )

@@ -1,10 +1,11 @@
-"""The two artifacts of an evaluation: what was found, and how long things took.
+"""The two artifacts of a comparison: how good the models are, and what hangs on a clock.
 
 They are two because the first is the same, byte for byte, for the same inputs, configuration and
-seed, and timings never are.
+seed, and timings, with the choice that they decide, never are.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
@@ -12,10 +13,13 @@ from slmrec.config import EvaluateModels
 from slmrec.evaluation.evaluate import Evaluation
 from slmrec.evaluation.plots import cost_svg, quality_svg
 from slmrec.evaluation.report import render
+from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
+from slmrec.models.machine import Machine
 
 EVALUATION = "evaluation"
 TIMINGS = "timings"
+CHOICE, PAGE = "choice.json", "report.html"
 
 
 def save_evaluation(
@@ -24,18 +28,13 @@ def save_evaluation(
     config: EvaluateModels,
     inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
-    """Publish `metrics.json`, `ranks.parquet`, `report.html` and `quality.svg`."""
-    results = evaluation.results
-    properties = {key: results[key] for key in ("users", "headline", "candidate")}
-    figure = quality_svg(evaluation)
+    """Publish `metrics.json` and `ranks.parquet`."""
+    properties = {key: evaluation.results[key] for key in ("users", "headline")}
     with publish(
         directory, EVALUATION, config=config.to_json(), inputs=inputs, properties=properties
     ) as staging:
-        write_json(staging / "metrics.json", results)
+        write_json(staging / "metrics.json", evaluation.results)
         evaluation.ranks.write_parquet(staging / "ranks.parquet", compression="zstd")
-        (staging / "quality.svg").write_text(figure, encoding="utf-8")
-        page = render(evaluation, figure, config)
-        (staging / "report.html").write_text(page, encoding="utf-8")
     return open_artifact(directory, EVALUATION)
 
 
@@ -43,11 +42,27 @@ def save_timings(
     directory: Path,
     evaluation: Evaluation,
     timings: Timings,
+    choice: Choice,
+    machine: Machine,
     config: EvaluateModels,
     inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
-    """Publish `timings.json` and `cost.svg`."""
-    with publish(directory, TIMINGS, config=config.to_json(), inputs=inputs) as staging:
+    """Publish `timings.json`, `choice.json`, the page `report.html` and its figures."""
+    figures = {
+        "quality.svg": quality_svg(evaluation, choice.name),
+        "cost.svg": cost_svg(evaluation, timings, choice.name),
+    }
+    with publish(
+        directory,
+        TIMINGS,
+        config=config.to_json(),
+        inputs=inputs,
+        properties={"candidate": choice.name},
+    ) as staging:
         write_json(staging / "timings.json", timings)
-        (staging / "cost.svg").write_text(cost_svg(evaluation, timings), encoding="utf-8")
+        write_json(staging / CHOICE, {**asdict(choice), "machine": machine})
+        for name, figure in figures.items():
+            (staging / name).write_text(figure, encoding="utf-8")
+        page = render(evaluation, timings, choice, machine, figures, config)
+        (staging / PAGE).write_text(page, encoding="utf-8")
     return open_artifact(directory, TIMINGS)

@@ -1,18 +1,33 @@
-"""Which compressed student goes forward."""
+"""Which compressed student goes forward, by quality, by speed on this machine and by size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slmrec.config import EvaluateModels
 from slmrec.errors import ConfigError
+from slmrec.evaluation.evaluate import FLOAT32, SERVABLE, STUDENT, Results
+from slmrec.evaluation.metrics import HEADLINE
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the choice looks at: a model's size in bytes and its NDCG@10."""
+    """What the choice looks at."""
 
     name: str
     bytes: int
     ndcg: float
+    milliseconds: float
+    """Median of a request for one user."""
+    users_per_second: float
+    """In batches."""
+    float32: bool = False
+    """Whether its weights were left in float32."""
+
+    def slower_than(self, other: "Standing") -> bool:
+        """Whether one user or a batch waits longer than with another model."""
+        return (
+            self.milliseconds > other.milliseconds or self.users_per_second < other.users_per_second
+        )
 
 
 @dataclass(frozen=True)
@@ -23,34 +38,78 @@ class Choice:
     reason: str
 
 
-def choose_candidate(
-    student: Standing, variants: Sequence[Standing], max_ndcg_loss: float
-) -> Choice:
-    """Choose the smallest variant that keeps the student's NDCG@10.
+def standings(
+    results: Results, timings: Mapping[str, Mapping[str, float]]
+) -> tuple[Standing, list[Standing]]:
+    """The student's standing and those of its variants."""
+    found = [
+        Standing(
+            model["name"],
+            model["bytes"],
+            model["metrics"][HEADLINE]["value"],
+            timings[model["name"]]["batch1_p50"],
+            timings[model["name"]]["users_per_second"],
+            model["weights"] == FLOAT32,
+        )
+        for model in results["models"]
+        if model["kind"] in (STUDENT, SERVABLE)
+    ]
+    names = {model["name"] for model in results["models"] if model["kind"] == SERVABLE}
+    student = next(standing for standing in found if standing.name not in names)
+    return student, [standing for standing in found if standing.name in names]
 
-    A variant keeps it when its own is at least (1 - `max_ndcg_loss`) times the student's. When none
-    does, the variant with the highest NDCG@10 is taken and the reason says so. Equal sizes go to
-    the better one, then to the first by name. Raises `ConfigError` when there is no variant.
+
+def choose_candidate(
+    student: Standing, variants: Sequence[Standing], config: EvaluateModels
+) -> Choice:
+    """Choose the fastest variant that keeps the student's NDCG@10, then the smallest.
+
+    A variant keeps it when its own is at least (1 - `max_ndcg_loss`) times the student's; when none
+    does, the one with the highest NDCG@10 is taken and the reason says so. What is slower than the
+    fastest variant in float32, for one user or in batches, is never taken; without one in float32 the
+    student itself is the measure. Variants whose latency is within `equal_latency_share` of the fastest
+    count as equally fast; the smallest of them is taken, then the better one, then the first by name.
+
+    Raises `ConfigError` when there is no variant, or all are slower than float32.
     """
     if not variants:
         raise ConfigError(
             "variants: none to choose from, expected at least one compressed student; "
             "add one under 'variants' in the configuration"
         )
-    required = (1.0 - max_ndcg_loss) * student.ndcg
-    keeping = [variant for variant in variants if variant.ndcg >= required]
-    if keeping:
-        best = min(keeping, key=lambda variant: (variant.bytes, -variant.ndcg, variant.name))
+    plain = min(
+        [variant for variant in variants if variant.float32] or [student],
+        key=lambda one: one.milliseconds,
+    )
+    able = [one for one in variants if one is plain or not one.slower_than(plain)]
+    if not able:
+        raise ConfigError(
+            f"variants: all {len(variants)} are slower on this machine than the student in float32 "
+            f"({plain.milliseconds:.2f} ms a request, {plain.users_per_second:,.0f} users/s), so none "
+            "is chosen; add a variant with weights 'float32'"
+        )
+    required = (1.0 - config.max_ndcg_loss) * student.ndcg
+    keeping = [variant for variant in able if variant.ndcg >= required]
+    slow = len(variants) - len(able)
+    left_out = f"; {slow} slower than float32 on this machine left out" if slow else ""
+    if not keeping:
+        best = min(able, key=lambda one: (-one.ndcg, one.milliseconds, one.bytes, one.name))
+        loss = 1.0 - best.ndcg / student.ndcg
         return Choice(
             best.name,
-            f"smallest of {len(keeping)} (of {len(variants)}) variants that keep NDCG@10 within "
-            f"{max_ndcg_loss:.1%} of the student's: {best.ndcg:.4f} against {student.ndcg:.4f}, "
-            f"{best.bytes:,} bytes",
+            f"no variant keeps NDCG@10 within {config.max_ndcg_loss:.1%} of the student's "
+            f"{student.ndcg:.4f}; this one has the highest, {best.ndcg:.4f}, {loss:.1%} below"
+            f"{left_out}",
         )
-    best = min(variants, key=lambda variant: (-variant.ndcg, variant.bytes, variant.name))
-    loss = 1.0 - best.ndcg / student.ndcg
+    fastest = min(one.milliseconds for one in keeping)
+    alike = [
+        one for one in keeping if one.milliseconds <= fastest * (1 + config.equal_latency_share)
+    ]
+    best = min(alike, key=lambda one: (one.bytes, -one.ndcg, one.name))
+    first = "fastest" if len(alike) == 1 else f"smallest of the {len(alike)} fastest"
     return Choice(
         best.name,
-        f"no variant keeps NDCG@10 within {max_ndcg_loss:.1%} of the student's "
-        f"{student.ndcg:.4f}; this one has the highest, {best.ndcg:.4f}, {loss:.1%} below",
+        f"{first} of {len(keeping)} (of {len(variants)}) variants that keep NDCG@10 within "
+        f"{config.max_ndcg_loss:.1%} of the student's: {best.ndcg:.4f} against {student.ndcg:.4f}, "
+        f"{best.milliseconds:.2f} ms a request, {best.bytes:,} bytes{left_out}",
     )

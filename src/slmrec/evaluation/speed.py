@@ -14,7 +14,7 @@ from slmrec.progress import Progress, Silent
 
 WARM_UP = 5
 """Untimed requests a model, so that caches and thread pools are there."""
-BATCHES = 3
+BATCHES = 15
 """Timed batches a model; the median counts."""
 _LAYERS = "layers of "  # no model's name holds a space
 _SHORTEST = 1e-9  # seconds; a clock that did not move must not divide by zero

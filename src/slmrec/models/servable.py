@@ -48,6 +48,7 @@ class Servable:
             )
         self.artifact = artifact
         self.name = str(artifact.properties["name"])
+        self.weights = str(artifact.properties["weights"])
         self.items = int(artifact.properties["items"])
         self.max_length = int(artifact.properties["max_length"])
         self.parameters_total = int(artifact.properties["parameters_total"])
