@@ -1,4 +1,4 @@
-"""`python -m pipeline study …`: what distillation, its terms, depth and the certificate are worth.
+"""`python -m pipeline study …`: what distillation, its terms, depth and compression are worth.
 
 Data steps and study run in processes of their own, so this one loads nothing heavy, torch least of all.
 """
@@ -164,6 +164,27 @@ def distillation(
     """
     request = Request(interactions, items, format, config, set_, seeds, output, work, as_json)
     _study("distillation", request, {}, [], settings_file="default.yaml")
+
+
+@app.command()
+def compression(
+    interactions: Interactions = SAMPLE,
+    items: Items = "",
+    format: Format = "",
+    config: Config = None,
+    set_: Settings = [],  # noqa: B006 - typer wants a list
+    output: Output = None,
+    work: Work = None,
+    as_json: AsJson = False,
+) -> None:
+    """What pruning and quantization cost in quality and give in size and speed, alone and together.
+
+    Takes the settings of 'run' (default for files: configs/default.yaml). Times every model, so leave
+    the machine to it.
+    Example: python -m pipeline study compression --interactions ratings.csv
+    """
+    request = Request(interactions, items, format, config, set_, 1, output, work, as_json)
+    _study("compression", request, {}, [], settings_file="default.yaml")
 
 
 def _study(

@@ -1,8 +1,6 @@
 import numpy as np
-import pytest
 
 from slmrec.compress.product import encode
-from slmrec.errors import ConfigError
 
 
 def test_few_different_pieces_are_kept_exactly() -> None:
@@ -32,8 +30,3 @@ def test_the_same_seed_gives_the_same_codes() -> None:
     one, other = encode(rows, 4, seed=3), encode(rows, 4, seed=3)
     np.testing.assert_array_equal(one.codes, other.codes)
     np.testing.assert_array_equal(one.pieces, other.pieces)
-
-
-def test_parts_divide_the_width() -> None:
-    with pytest.raises(ConfigError, match=r"product_bytes is 3, expected a divisor of .* width 8"):
-        encode(np.zeros((4, 8), np.float32), 3, seed=0)

@@ -4,7 +4,6 @@ from onnx import TensorProto
 
 from slmrec.compress.product import ProductCodes
 from slmrec.compress.tables import ByteTable, FloatTable, ItemTable, NibbleTable
-from slmrec.errors import ConfigError
 from tests.compress.graphs import run, types
 
 EPSILON = 1e-6
@@ -119,8 +118,3 @@ def test_product_codes_are_put_together_when_the_graph_is_loaded() -> None:
     np.testing.assert_allclose(found, np.asarray(expected)[[2, 0]])
     assert TensorProto.UINT8 in types(model)
     assert not [t for t in model.graph.initializer if list(t.dims) == [3, 4]]
-
-
-def test_nibbles_need_whole_blocks() -> None:
-    with pytest.raises(ConfigError, match="'int4' of a student of width 20, expected a multiple"):
-        NibbleTable(np.zeros((3, 20), np.float32))

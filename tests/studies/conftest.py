@@ -45,6 +45,8 @@ def stored(tmp_path: Path, cycles: Sequences) -> Sequences:
     with publish(place, "sequences", properties=properties) as staging:
         for name in ("offsets", "items", "timestamps", "train_end", "validation_end"):
             np.save(staging / f"{name}.npy", getattr(cycles, name))
+        catalogue = pl.DataFrame({"item_index": range(1, cycles.item_count + 1)})
+        catalogue.write_parquet(staging / "items.parquet")
         users = pl.DataFrame({"user_id": [f"user-{user}" for user in range(cycles.users)]})
         users.write_parquet(staging / "users.parquet")
     return load_sequences(place)

@@ -15,7 +15,7 @@ from slmrec.studies.variants import VARIANTS
 FILES = {"README.md", "results.json", "figure.svg"}
 
 
-@pytest.fixture(params=["depth", "ablation", "certificate", "distillation"])
+@pytest.fixture(params=["depth", "ablation", "certificate", "distillation", "compression"])
 def job(request, make_job):
     return make_job(request.param, variants=tuple(VARIANTS))
 
@@ -32,6 +32,7 @@ TRAININGS = {
     "certificate": {"train_sasrec": 1, "train_teacher": 1, "make_student": 2},
     # SASRec, teacher and student of each seed, and the direct model with either dropout
     "distillation": {"train_sasrec": 2, "train_teacher": 2 + 2 * 2, "make_student": 2},
+    "compression": {"train_sasrec": 1, "train_teacher": 1, "make_student": 1},
 }
 
 

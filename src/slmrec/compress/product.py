@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2, vq
 
 from slmrec.compress.integers import Floats
-from slmrec.errors import ConfigError
 
 Doubles = NDArray[np.float64]
 
@@ -42,13 +41,10 @@ class ProductCodes:
 def encode(rows: Floats, parts: int, seed: int) -> ProductCodes:
     """Find pieces for rows [rows, width] and name each row by them, one byte a part.
 
-    Raises `ConfigError` when the parts do not divide the width.
+    The parts have to divide the width.
     """
     count, width = rows.shape
-    if width % parts:
-        raise ConfigError(
-            f"variants: product_bytes is {parts}, expected a divisor of the student's width {width}"
-        )
+    assert width % parts == 0
     generator = np.random.default_rng(seed)
     drawn = generator.permutation(count)[:MOST_ROWS]
     codes = np.empty((count, parts), dtype=np.uint8)

@@ -20,7 +20,6 @@ from slmrec.compress.integers import (
 )
 from slmrec.compress.matrices import byte_product, float_constant, nibble_product
 from slmrec.compress.product import ProductCodes
-from slmrec.errors import ConfigError
 
 _NOTHING = 1e-12
 
@@ -78,13 +77,9 @@ class NibbleTable:
     """Kept in 4 bits with a scale for every 32 numbers."""
 
     def __init__(self, table: Floats) -> None:
-        """Raises `ConfigError` when embeddings do not fill whole blocks."""
+        """The width has to be a multiple of 32."""
         self._shape = table.shape
-        if table.shape[1] % BLOCK:
-            raise ConfigError(
-                f"variants: weights 'int4' of a student of width {table.shape[1]}, expected a "
-                f"multiple of {BLOCK}"
-            )
+        assert table.shape[1] % BLOCK == 0
         self._nibbles = quantize_to_nibbles(table)
 
     def rows(self, graph: Graph, items: str) -> str:

@@ -98,7 +98,10 @@ class Ensemble:
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Logits of every item: float32 [histories, items + 1]."""
-        scores = self.network_scores(histories)
+        return self.with_counted(self.network_scores(histories), histories)
+
+    def with_counted(self, scores: Floats, histories: Sequence[History]) -> Floats:
+        """The mean of the networks' scores with what counted members add to it, in place."""
         for name, added in self.counted_evidence(histories).items():
             if self.gains[name]:
                 scores += np.float32(self.gains[name]) * added

@@ -12,6 +12,7 @@ from slmrec.errors import SlmrecError
 from slmrec.progress import EventFile
 from slmrec.studies.ablation import study_ablation
 from slmrec.studies.certificate import study_certificate
+from slmrec.studies.compression import study_compression
 from slmrec.studies.depth import study_depth
 from slmrec.studies.distillation import study_distillation
 from slmrec.studies.job import Job
@@ -25,6 +26,7 @@ STUDIES: Mapping[str, Callable[[Job, Sequences, Kept], Outcome]] = {
     "ablation": study_ablation,
     "certificate": study_certificate,
     "distillation": study_distillation,
+    "compression": study_compression,
 }
 
 

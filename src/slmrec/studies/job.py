@@ -5,7 +5,7 @@ from typing import Literal
 
 from slmrec.config import PipelineConfig, Positive, Section
 
-Name = Literal["depth", "ablation", "certificate", "distillation"]
+Name = Literal["depth", "ablation", "certificate", "distillation", "compression"]
 
 
 class Job(Section):

@@ -107,7 +107,7 @@ class Trainings:
         key = f"[{settings.to_json()},{cache.to_json()}]"
 
         def make(place: Path, progress: Progress) -> str:
-            shards = self._cache(teacher, cache)
+            shards = self.cache(teacher, cache)
             made = make_student(
                 teacher,
                 self._sequences,
@@ -150,7 +150,8 @@ class Trainings:
 
         return self._kept.get("direct", label, config, inputs, make, trains=True)
 
-    def _cache(self, teacher: Artifact, settings: CacheTeacher) -> list[Artifact]:
+    def cache(self, teacher: Artifact, settings: CacheTeacher) -> list[Artifact]:
+        """The shards of a teacher's cache."""
         inputs: Mapping[str, Artifact] = {"sequences": self._source, "teacher": teacher}
 
         def shard(number: int) -> Artifact:
