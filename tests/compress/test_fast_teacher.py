@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from slmrec.compress.fast_teacher import FastTeacher, fast_teacher
+from slmrec.data.sequences import Sequences
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.ensemble import Ensemble
 from slmrec.models.loading import TorchScorer
@@ -37,13 +38,12 @@ def test_a_single_network_scores_as_in_torch(decoders: list[Decoder], tmp_path: 
 
 
 def test_an_ensemble_scores_as_in_torch_with_all_that_was_counted(
-    decoders: list[Decoder], leave_one_out, tmp_path: Path
+    decoders: list[Decoder], cycles: Sequences, tmp_path: Path
 ) -> None:
-    sequences = leave_one_out([[1, 2, 3, 4, 5], [2, 3, 4, 6, 7], [8, 9, 10, 11, 12]], 12)
     ensemble = Ensemble(
         decoders,
-        Transitions.fit(sequences),
-        Popularity.fit(sequences),
+        Transitions.fit(cycles),
+        Popularity.fit(cycles),
         {"transitions": 0.5, "popularity": 0.2},
     )
     fast = fast_teacher(ensemble, tmp_path, threads=1)
