@@ -136,9 +136,9 @@ def peak_products(weights: str, folder: Path) -> float:
     graph = Graph()
     graph.call("Identity", matrix.times(graph, "x"), output="y")
     dimensions = [PEAK_SIZE, PEAK_SIZE]
-    model = graph.model({"x": (FLOAT, dimensions)}, {"y": (FLOAT, dimensions)})
+    graph.inputs, graph.outputs = {"x": (FLOAT, dimensions)}, {"y": (FLOAT, dimensions)}
     path = folder / "peak.onnx"
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(graph.model().SerializeToString())
     session = open_graph(path, threads=0)
     times = []
     for _ in range(PEAK_RUNS):

@@ -103,6 +103,24 @@ def test_section_survives_the_way_through_json() -> None:
         ("train_teacher: {text_encoder: m}", "expected a text_encoder with 'text'"),
         ("train_teacher: {item_embeddings: random, freeze_items: true}", "freeze_items is true"),
         ("variants: []", "at least one compressed student"),
+        ("variants: [{name: a}]", "none keeps the student as it is, in float32"),
+        (
+            "variants: [{name: a, weights: float32, memory: 8}]",
+            "none keeps the student as it is, in float32",
+        ),
+        (
+            "distill_student: {width: 48, heads: 2}\n"
+            "variants: [{name: f, weights: float32}, {name: b, weights: int4}]",
+            "'b' cannot be made: weights 'int4' of a student of width 48",
+        ),
+        (
+            "variants: [{name: f, weights: float32}, {name: b, product_bytes: 7}]",
+            "'b' cannot be made: product_bytes is 7",
+        ),
+        (
+            "variants: [{name: f, weights: float32}, {name: b, weights: int4, product_bytes: 8}]",
+            "product_bytes needs weights 'int8'",
+        ),
         ("variants: [{name: a}, {name: a}]", "not all different"),
         ("build_sequences: {test_share: 0.5, validation_share: 0.45}", "training data remain"),
         ("variants: [{name: teacher}]", "names of other models"),

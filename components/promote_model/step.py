@@ -45,6 +45,11 @@ def run(
     assert data.artifact is not None
     store = Registry(registry)
     production = store.production()
+    if timed.inputs.get("evaluation") != measured.digest:
+        raise ArtifactError(
+            f"{timed.path}: timings of the evaluation {timed.inputs.get('evaluation', '')[:12]}, "
+            f"expected {measured.digest[:12]}; run evaluate_models again"
+        )
     metrics = measured.json("metrics.json")
     chosen = str(timed.json("choice.json")["name"])
     candidate = _candidate(chosen, candidates)

@@ -83,7 +83,8 @@ class Workshop:
         inputs = {"sequences": open_artifact(self.sequences)}
         with publish(self.folder / "evaluation", "evaluation", inputs=inputs) as directory:
             write_json(directory / "metrics.json", metrics)
-        with publish(self.folder / "timings", "timings") as directory:
+        inputs = {"evaluation": open_artifact(self.folder / "evaluation")}
+        with publish(self.folder / "timings", "timings", inputs=inputs) as directory:
             write_json(directory / "timings.json", {"int8": {"batch1_p95": 0.5}})
             write_json(directory / "choice.json", {"name": candidate, "reason": "the only one"})
 
@@ -151,3 +152,23 @@ def test_the_step_fails_when_the_candidate_is_not_among_the_models(workshop, cap
     assert caught.value.code == 4
     assert "the candidate is 'tiny', expected one of ['pruned', 'int8']" in capsys.readouterr().err
     assert workshop.registry.versions() == []
+
+
+def test_the_step_fails_when_the_timings_are_of_another_evaluation(workshop, capsys):
+    workshop.promote()
+    with publish(workshop.folder / "timings", "timings") as directory:
+        write_json(directory / "timings.json", {"int8": {"batch1_p95": 0.5}})
+        write_json(directory / "choice.json", {"name": "int8", "reason": "the only one"})
+    with pytest.raises(SystemExit):
+        run(
+            *(str(workshop.folder / name) for name in ("evaluation", "timings")),
+            [],
+            str(workshop.sequences),
+            str(workshop.registry.path),
+            "code",
+            "settings",
+            WHEN,
+            CONFIG,
+            str(workshop.folder / "promotion"),
+        )
+    assert "timings of the evaluation" in capsys.readouterr().err

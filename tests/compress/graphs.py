@@ -19,8 +19,9 @@ def run(
     graph = Graph()
     graph.call("Identity", write(graph), output="y")
     kind = INT64 if given.dtype == np.int64 else FLOAT
-    outputs = {"y": (FLOAT, [f"d{number}" for number in range(rank)])}
-    model = graph.model({"x": (kind, list(given.shape))}, outputs)
+    graph.inputs = {"x": (kind, list(given.shape))}
+    graph.outputs = {"y": (FLOAT, [f"d{number}" for number in range(rank)])}
+    model = graph.model()
     onnx.checker.check_model(model)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]

@@ -113,8 +113,11 @@ def test_fewer_bytes_stay_near_the_torch_scores(
     assert small.bytes < large.bytes
 
 
+@pytest.mark.parametrize(("name", "error"), [("float32", 1e-5), ("int8", 0.06), ("int4", 0.3)])
 @pytest.mark.parametrize("heads", [(1,), (1, 2)])
-def test_pruned_heads_and_channels_are_exported(heads: tuple[int, ...], tmp_path: Path) -> None:
+def test_pruned_heads_and_channels_are_exported(
+    heads: tuple[int, ...], name: str, error: float, tmp_path: Path
+) -> None:
     torch.manual_seed(1)
     widths = tuple(8 * (number + 1) for number in range(len(heads)))
     shape = DecoderShape(
@@ -123,11 +126,38 @@ def test_pruned_heads_and_channels_are_exported(heads: tuple[int, ...], tmp_path
     pruned = Decoder(shape).eval()
     for parameter in pruned.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    artifact, _ = export(pruned, VARIANTS["float32"], tmp_path / "pruned")
-    batch = histories(6, 2, 1, 8)
-    expected = TorchScorer(pruned, "torch", 0).scores(batch)
-    found = Servable(artifact, threads=1).scores(batch)
-    np.testing.assert_allclose(found[:, 1:], expected[:, 1:], atol=1e-4)
+    artifact, _ = export(pruned, VARIANTS[name], tmp_path / "pruned")
+    batch = [*histories(6, 2, 1, 8), np.zeros(0, np.int32)]
+    expected = TorchScorer(pruned, "torch", 0).scores(batch)[:, 1:]
+    found = Servable(artifact, threads=1).scores(batch)[:, 1:]
+    assert np.abs(found - expected).mean() < error * expected.std()
+
+
+def test_product_quantization_loses_little_where_pieces_are_many(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    shape = DecoderShape(items=900, width=32, heads=2, feed_forward=(32,), max_length=6)
+    model = Decoder(shape).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    generator = np.random.default_rng(0)
+    sample = [generator.integers(1, 901, size=5).astype(np.int32) for _ in range(50)]
+    catalogue = pl.DataFrame({"item_index": range(1, 901)})
+    errors, sizes = [], []
+    for parts in (8, 16, 32):
+        artifact, figures = export_servable(
+            model,
+            catalogue,
+            Variant(name="product", product_bytes=parts),
+            tmp_path / str(parts),
+            calibration=sample,
+            sample=sample,
+            inputs={},
+        )
+        errors.append(figures["score_error"])
+        sizes.append(Servable(artifact).bytes)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.1 < errors[0]
+    assert sizes == sorted(sizes)
 
 
 def test_servable_knows_its_catalogue_and_parameters(
@@ -150,6 +180,10 @@ def test_graph_is_the_same_bytes_and_names_no_path_of_the_machine(
             content = (place / name).read_bytes()
             assert b"/slmrec/" not in content
             assert b".py" not in content
+
+
+def test_nobody_gets_no_scores(servables: dict[str, Path]) -> None:
+    assert load_scorer(servables["int8"]).scores([]).shape == (0, 41)
 
 
 def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
@@ -206,7 +240,19 @@ def test_lists_hold_the_best_of_the_scores(
     assert (values[~listed] == -np.inf).all()
 
 
-@pytest.mark.parametrize("name", ["int8", "dynamic", "int4"])
+def test_many_at_once_get_what_each_alone_gets(servables: dict[str, Path]) -> None:
+    generator = np.random.default_rng(3)
+    asked = histories(*generator.integers(0, 12, size=150))
+    several, one = (Servable(open_artifact(servables["int8"]), threads) for threads in (3, 1))
+    items, values = several.best(asked, 5, exclude_seen=True)
+    np.testing.assert_allclose(several.scores(asked), one.scores(asked), atol=1e-5)
+    for row in range(0, 150, 7):
+        alone, value = one.best([asked[row]], 5, exclude_seen=True)
+        assert items[row].tolist() == alone[0].tolist()
+        np.testing.assert_allclose(values[row], value[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["int8", "dynamic", "int4", "product"])
 def test_what_a_person_gets_does_not_hang_on_who_else_is_asked(
     servables: dict[str, Path], name: str
 ) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from slmrec.compress.storage import Storage, misfit
+from slmrec.compress.storage import Storage
 from slmrec.config import Variant
 from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder, DecoderShape
@@ -23,7 +23,7 @@ def test_static_states_need_histories_to_be_measured_on() -> None:
 def test_what_does_not_fit_the_width_is_refused(settings: dict, message: str) -> None:
     model = Decoder(DecoderShape(items=5, width=20, heads=1, feed_forward=(8,), max_length=4))
     variant = Variant(name="v", **settings)
-    assert misfit(variant, 20) == message
-    assert misfit(variant, 64) == ""
+    assert variant.misfit(20) == message
+    assert variant.misfit(64) == ""
     with pytest.raises(ConfigError, match="'v' cannot be made: "):
         Storage.of(model, variant, [])

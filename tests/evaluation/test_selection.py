@@ -55,10 +55,20 @@ def test_what_is_slower_than_float32_is_never_chosen(slow):
     assert "1 slower than float32 on this machine left out" in choice.reason
 
 
+def test_a_poor_model_in_float32_is_no_measure():
+    poor = variant("heads", ndcg=0.05, milliseconds=0.4, users_per_second=9000.0, float32=True)
+    assert choose_candidate(STUDENT, [FLOAT32, poor, INT8], CONFIG).name == "int8"
+
+
+def test_models_in_float32_are_not_left_out_for_each_other():
+    pruned = variant("pruned", milliseconds=0.95, users_per_second=900.0, float32=True)
+    assert choose_candidate(STUDENT, [FLOAT32, pruned], CONFIG).name == "pruned"
+
+
 def test_the_student_is_the_measure_where_no_variant_is_in_float32():
     assert choose_candidate(STUDENT, [INT8], CONFIG).name == "int8"
     slow = variant("slow", milliseconds=2.1)
-    with pytest.raises(ConfigError, match="all 1 are slower on this machine than the student"):
+    with pytest.raises(ConfigError, match="all 1 that keep the quality are slower on this machine"):
         choose_candidate(STUDENT, [slow], CONFIG)
 
 

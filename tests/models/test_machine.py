@@ -9,6 +9,7 @@ from slmrec.models.machine import (
     describe,
     int8_instructions,
     processor_fields,
+    saturating_products,
     this_machine,
     usable_threads,
 )
@@ -53,6 +54,19 @@ def test_threads_are_those_that_the_process_may_use() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     assert usable_threads() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("machine", "instructions", "found"),
+    [("x86_64", "", True), ("x86_64", "AVX VNNI", False), ("aarch64", "", False)],
+)
+def test_only_x86_without_its_instructions_sums_in_16_bits(
+    monkeypatch: pytest.MonkeyPatch, machine: str, instructions: str, found: bool
+) -> None:
+    here = Machine(processor="P", threads=1, int8_instructions=instructions, onnxruntime="1")
+    monkeypatch.setattr("slmrec.models.machine.this_machine", lambda: here)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert saturating_products() is found
 
 
 def test_what_was_found_is_said_with_what_it_means() -> None:

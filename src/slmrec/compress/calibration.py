@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from slmrec.compress.watching import entering
+from slmrec.compress.watching import largest, watch
 from slmrec.models.decoder import Decoder, DecoderLayer
 from slmrec.models.scorer import History
 
@@ -34,12 +35,10 @@ class Reaches:
 def measure_reaches(model: Decoder, sample: Sequence[History]) -> Reaches:
     """Run histories through a model and see how large its states become, at every position."""
     matrices = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    with entering(model, [*matrices.values(), model.norm], sample) as found:
-        *inputs, final = found
-        largest = (float(x.abs().max()) for x in inputs)
-        return Reaches(
-            dict(zip(matrices, largest, strict=True)), model.norm(final).abs().amax(dim=0)
-        )
+    channels = watch(model, list(matrices.values()), sample, largest)
+    (states,) = watch(model, [model.norm], sample, _largest_normed)
+    reaches = (float(found.max()) for found in channels)
+    return Reaches(dict(zip(matrices, reaches, strict=True)), states)
 
 
 def smoothed(model: Decoder, sample: Sequence[History]) -> Decoder:
@@ -59,17 +58,16 @@ def smoothed(model: Decoder, sample: Sequence[History]) -> Decoder:
             layer.mlp.down_proj,
         )
     ]
-    with entering(made, readers, sample) as inputs:
-        largest = iter([x.abs().amax(dim=0) for x in inputs])
+    found = iter(watch(made, readers, sample, largest))
     with torch.no_grad():
         for layer in layers:
             attention, network = layer.self_attn, layer.mlp
             projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            _move(next(largest), layer.input_layernorm.weight, projections)
-            _move(next(largest), attention.v_proj.weight, (attention.o_proj,))
+            _move(next(found), layer.input_layernorm.weight, projections)
+            _move(next(found), attention.v_proj.weight, (attention.o_proj,))
             branches = (network.gate_proj, network.up_proj)
-            _move(next(largest), layer.post_attention_layernorm.weight, branches)
-            _move(next(largest), network.up_proj.weight, (network.down_proj,))
+            _move(next(found), layer.post_attention_layernorm.weight, branches)
+            _move(next(found), network.up_proj.weight, (network.down_proj,))
     return made
 
 
@@ -80,10 +78,15 @@ def meeting_point(states: Tensor, weights: Tensor) -> Tensor:
     return torch.where(silent, torch.ones_like(ratio), ratio.sqrt())
 
 
-def _move(largest: Tensor, writer: Tensor, readers: Sequence[nn.Linear]) -> None:
+def _largest_normed(norm: nn.RMSNorm, entered: Tensor) -> Tensor:
+    normed = F.rms_norm(entered, norm.normalized_shape, norm.weight, norm.eps)
+    return largest(norm, normed)
+
+
+def _move(states: Tensor, writer: Tensor, readers: Sequence[nn.Linear]) -> None:
     # `writer` makes the channels, one a row or an entry; `readers` have one a column.
     read = torch.stack([reader.weight.abs().amax(dim=0) for reader in readers]).amax(dim=0)
-    factor = meeting_point(largest, read)
+    factor = meeting_point(states, read)
     writer.div_(factor if writer.dim() == 1 else factor[:, None])
     for reader in readers:
         reader.weight.mul_(factor)

@@ -1,8 +1,8 @@
 """A student's forward pass as an ONNX graph: (items, last) → scores of the catalogue.
 
 It computes what `Decoder.catalogue_scores` computes, in the numbers in which a `Storage` keeps it. The
-last layer works for the newest position alone, and what is popular comes as a bias of the product with
-the item table, so a catalogue of scores is written once and then changed in a few places only.
+last layer works for the newest position alone; what is popular comes as a bias of the product with the
+item table, and transitions change the scores of a few items in place.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ ITEMS, LAST, SCORES, STATES = "items", "last", "scores", "states"
 _NOTHING = 1e-12
 
 
-def write_forward(storage: Storage) -> onnx.ModelProto:
+def write_forward(storage: Storage) -> Graph:
     """The graph: `items` int64 [batch, length], `last` int64 [batch] → `scores` [batch, items + 1].
 
     Beside them it gives `states` [batch, width], what enters the last norm.
@@ -36,7 +36,7 @@ class _Forward:
         self._graph = Graph()
         self._table = storage.items
 
-    def write(self) -> onnx.ModelProto:
+    def write(self) -> Graph:
         graph, memory = self._graph, self._model.memory
         newest = graph.call("Unsqueeze", LAST, graph.integers([1]))  # [batch, 1]
         states = self._last_states(newest)
@@ -48,13 +48,12 @@ class _Forward:
             scores = self._remembered(memory, scores, newest)
         graph.call("Identity", scores, output=SCORES)
         graph.call("Identity", states, output=STATES)
-        return graph.model(
-            {ITEMS: (INT64, ["batch", "length"]), LAST: (INT64, ["batch"])},
-            {
-                SCORES: (FLOAT, ["batch", self._shape.items + 1]),
-                STATES: (FLOAT, ["batch", self._shape.width]),
-            },
-        )
+        graph.inputs = {ITEMS: (INT64, ["batch", "length"]), LAST: (INT64, ["batch"])}
+        graph.outputs = {
+            SCORES: (FLOAT, ["batch", self._shape.items + 1]),
+            STATES: (FLOAT, ["batch", self._shape.width]),
+        }
+        return graph
 
     def _last_states(self, newest: str) -> str:  # [batch, width], not yet normed
         graph = self._graph

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slmrec.config.student import INT4_BLOCK
+
 Floats = NDArray[np.float32]
 INT8_MOST = 127
 ZERO = 128
 """What stands for 0 among the unsigned bytes that states become."""
 INT4_MOST, INT4_ZERO = 7, 8
-BLOCK = 32
+BLOCK = INT4_BLOCK
 """Neighbours in a row that share the scale of their 4-bit integers."""
 
 

@@ -18,7 +18,7 @@ Doubles = NDArray[np.float64]
 GROUPS = 256
 ROUNDS = 20
 MOST_ROWS = 20_000
-"""Items whose pieces the groups are made of; others only join one."""
+"""Items whose pieces the groups are made of; the others join one, so many at a time."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,13 @@ def encode(rows: Floats, parts: int, seed: int) -> ProductCodes:
     drawn = generator.permutation(count)[:MOST_ROWS]
     codes = np.empty((count, parts), dtype=np.uint8)
     pieces = np.zeros((parts, min(GROUPS, len(drawn)), width // parts), dtype=np.float32)
-    for part, cut in enumerate(np.split(rows.astype(np.float64), parts, axis=1)):
+    for part, narrow in enumerate(np.split(rows, parts, axis=1)):
+        cut = narrow.astype(np.float64)
         found = _groups(cut[drawn], pieces.shape[1], generator)
         pieces[part, : len(found)] = found
-        codes[:, part] = vq(cut, found)[0]
+        for start in range(0, count, MOST_ROWS):
+            here = slice(start, start + MOST_ROWS)
+            codes[here, part] = vq(cut[here], found)[0]
     return ProductCodes(codes, pieces)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slmrec.compress.watching import entering
+from slmrec.compress.watching import watch
 from slmrec.models.decoder import Decoder
 from slmrec.models.scorer import History
 
@@ -60,8 +60,8 @@ def input_grams(model: Decoder, sample: Sequence[History]) -> dict[str, Tensor]:
     Each float32 [inputs, inputs], by the name of the module.
     """
     matrices = _matrices(model)
-    with entering(model, list(matrices.values()), sample) as inputs:
-        return {name: x.T @ x for name, x in zip(matrices, inputs, strict=True)}
+    grams = watch(model, list(matrices.values()), sample, lambda _, states: states.T @ states)
+    return dict(zip(matrices, grams, strict=True))
 
 
 def wanda_mask(weight: Tensor, input_norm: Tensor, pattern: Pattern) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from slmrec.compress.calibration import Reaches, measure_reaches, meeting_point, smoothed
-from slmrec.compress.integers import BLOCK, Floats, quantize_roots
+from slmrec.compress.integers import Floats, quantize_roots
 from slmrec.compress.matrices import ByteMatrix, FloatMatrix, Matrix, NibbleMatrix
 from slmrec.compress.product import encode
 from slmrec.compress.tables import ByteTable, FloatTable, ItemTable, NibbleTable
@@ -40,7 +40,7 @@ class Storage:
 
         Raises `ConfigError` when there are none and the variant needs some, or when it does not fit.
         """
-        reason = misfit(variant, student.shape.width)
+        reason = variant.misfit(student.shape.width)
         if reason:
             raise ConfigError(f"variants: '{variant.name}' cannot be made: {reason}")
         if variant.weights == "int8" and variant.states == "static":
@@ -107,15 +107,3 @@ class Storage:
         if self.reaches is None:
             return None
         return float((self.reaches.states.numpy() * column).max())
-
-
-def misfit(variant: Variant, width: int) -> str:
-    """Why a student of a width cannot be kept as a variant says; empty where it can."""
-    if variant.weights == "int4" and width % BLOCK:
-        return f"weights 'int4' of a student of width {width}, expected a multiple of {BLOCK}"
-    if variant.product_bytes is not None and width % variant.product_bytes:
-        return (
-            f"product_bytes is {variant.product_bytes}, expected a divisor of the student's width "
-            f"{width}"
-        )
-    return ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from slmrec.compress.watching import entering
+from slmrec.compress.watching import watch
 from slmrec.models.decoder import Attention, Decoder, FeedForward
 from slmrec.models.scorer import History
 
@@ -59,12 +59,12 @@ def channel_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor
     Mean absolute activation over real positions of the sample times the norm of the channel's
     column in `down_proj`: the size of what the channel writes into the residual stream.
     """
-    found: list[Tensor] = []
+
+    def written(projection: nn.Linear, channels: Tensor) -> Tensor:
+        return channels.abs().mean(dim=0) * projection.weight.norm(dim=0)
+
     projections = [_feed_forward(layer).down_proj for layer in model.layers]
-    with entering(model, projections, sample) as inputs:
-        for projection, channels in zip(projections, inputs, strict=True):
-            found.append(channels.abs().mean(dim=0) * projection.weight.norm(dim=0))
-    return found
+    return watch(model, projections, sample, written)
 
 
 def head_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor]:
@@ -73,18 +73,16 @@ def head_importance(model: Decoder, sample: Sequence[History]) -> list[Tensor]:
     The mean length, over real positions of the sample, of what the head writes into the residual
     stream.
     """
-    found: list[Tensor] = []
-    projections = [_attention(layer).o_proj for layer in model.layers]
     width = model.shape.head_width
-    with entering(model, projections, sample) as inputs:
-        for projection, gathered in zip(projections, inputs, strict=True):
-            heads = gathered.view(len(gathered), -1, width)  # [positions, heads, head width]
-            columns = projection.weight.view(
-                len(projection.weight), -1, width
-            )  # [width, heads, head width]
-            written = torch.einsum("phd,whd->phw", heads, columns)
-            found.append(written.norm(dim=2).mean(dim=0))
-    return found
+
+    def written(projection: nn.Linear, gathered: Tensor) -> Tensor:
+        heads = gathered.view(len(gathered), -1, width)  # [positions, heads, head width]
+        columns = projection.weight.view(len(projection.weight), -1, width)
+        lengths = torch.einsum("phd,whd->phw", heads, columns).norm(dim=2)
+        return lengths.mean(dim=0)
+
+    projections = [_attention(layer).o_proj for layer in model.layers]
+    return watch(model, projections, sample, written)
 
 
 def _best(importance: Tensor, wanted: int) -> Tensor:

@@ -164,10 +164,11 @@ class ByteTable:
 
     def rows(self, graph: Graph, items: str) -> str:
         """Items int64 [...] → their embeddings float32 [..., width]."""
-        bytes_ = graph.call("Gather", self._signed(graph), items)
+        bytes_ = graph.call("Gather", self._unsigned(graph), items)
+        whole = graph.call("Sub", graph.call("Cast", bytes_, to=FLOAT), graph.number(ZERO))
         each = graph.call("Gather", self._scale(graph), items)
         each = graph.call("Unsqueeze", each, graph.integers([-1]))
-        floats = graph.call("Mul", graph.call("Cast", bytes_, to=FLOAT), each)
+        floats = graph.call("Mul", whole, each)
         return graph.call("Mul", floats, graph.constant("items_column", self.column))
 
     def projected(
@@ -233,7 +234,7 @@ class ByteTable:
         return graph.call("Reshape", pieces, shape)
 
     def _unsigned(self, graph: Graph) -> str:
-        # Products want unsigned bytes on their left.
+        # Products want unsigned bytes on their left. Loaded, there is this and the turned table.
         wide = graph.call("Cast", self._signed(graph), to=TensorProto.INT32)
         moved = graph.call("Add", wide, graph.number(ZERO, np.int32))
         return graph.call("Cast", moved, to=TensorProto.UINT8)

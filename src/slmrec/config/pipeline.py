@@ -85,7 +85,22 @@ class PipelineConfig(Section):
             )
         if not names:
             raise ValueError("variants: none given, expected at least one compressed student")
+        self._require_variants_that_fit()
         return self
+
+    def _require_variants_that_fit(self) -> None:
+        if not any(variant.keeps_everything for variant in self.variants):
+            raise ValueError(
+                "variants: none keeps the student as it is, in float32, which is what no candidate may "
+                "be slower than; add {name: float32, weights: float32}"
+            )
+        if self.distill_student.width is None and self.train_teacher.kind == "pretrained":
+            return  # the width is that of a checkpoint
+        width = self.distill_student.width or self.train_teacher.width
+        for variant in self.variants:
+            reason = variant.misfit(width)
+            if reason:
+                raise ValueError(f"variants: '{variant.name}' cannot be made: {reason}")
 
     def _require_layers_to_choose_from(self) -> None:
         teacher, student = self.train_teacher, self.distill_student

@@ -94,6 +94,10 @@ class Recovery(Section):
     """Peak; the schedule and all else are the student's own."""
 
 
+INT4_BLOCK = 32
+"""Neighbours that share a scale in 4 bits."""
+
+
 class Variant(Section):
     """One compressed student."""
 
@@ -121,6 +125,25 @@ class Variant(Section):
     product_bytes: Positive | None = None
     """Bytes of an item's embedding under product quantization, a divisor of the width, for catalogues
     that are most of a model; needs `int8`. Null: a byte for each number."""
+
+    def misfit(self, width: int) -> str:
+        """Why a student of a width cannot be kept like this; empty where it can."""
+        if self.weights == "int4" and width % INT4_BLOCK:
+            return (
+                f"weights 'int4' of a student of width {width}, expected a multiple of {INT4_BLOCK}"
+            )
+        if self.product_bytes is not None and width % self.product_bytes:
+            return (
+                f"product_bytes is {self.product_bytes}, expected a divisor of the student's width "
+                f"{width}"
+            )
+        return ""
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether it is the student as it was trained."""
+        plain = Variant(name=self.name, weights="float32")
+        return self.model_copy(update={"states": plain.states}) == plain
 
     @model_validator(mode="after")
     def _product_of_bytes(self) -> Self:

@@ -65,48 +65,47 @@ def choose_candidate(
     """Choose the fastest variant that keeps the student's NDCG@10, then the smallest.
 
     A variant keeps it when its own is at least (1 - `max_ndcg_loss`) times the student's; when none
-    does, the one with the highest NDCG@10 is taken and the reason says so. What is slower than the
-    fastest variant in float32, for one user or in batches, is never taken; without one in float32 the
-    student itself is the measure. Variants whose latency is within `equal_latency_share` of the fastest
-    count as equally fast; the smallest of them is taken, then the better one, then the first by name.
+    does, the one with the highest NDCG@10 is taken and the reason says so. Of those that keep it, what
+    is slower than the fastest in float32, for one user or in batches, is never taken; where none is in
+    float32 the student is the measure. Variants whose latency is within `equal_latency_share` of the
+    fastest count as equally fast; the smallest of them is taken, then the better one, then the first by
+    name.
 
-    Raises `ConfigError` when there is no variant, or all are slower than float32.
+    Raises `ConfigError` when there is no variant, or all that keep the quality are slower than float32.
     """
     if not variants:
         raise ConfigError(
             "variants: none to choose from, expected at least one compressed student; "
             "add one under 'variants' in the configuration"
         )
-    plain = min(
-        [variant for variant in variants if variant.float32] or [student],
-        key=lambda one: one.milliseconds,
-    )
-    able = [one for one in variants if one is plain or not one.slower_than(plain)]
-    if not able:
-        raise ConfigError(
-            f"variants: all {len(variants)} are slower on this machine than the student in float32 "
-            f"({plain.milliseconds:.2f} ms a request, {plain.users_per_second:,.0f} users/s), so none "
-            "is chosen; add a variant with weights 'float32'"
-        )
     required = (1.0 - config.max_ndcg_loss) * student.ndcg
-    keeping = [variant for variant in able if variant.ndcg >= required]
-    slow = len(variants) - len(able)
-    left_out = f"; {slow} slower than float32 on this machine left out" if slow else ""
+    keeping = [variant for variant in variants if variant.ndcg >= required]
     if not keeping:
-        best = min(able, key=lambda one: (-one.ndcg, one.milliseconds, one.bytes, one.name))
+        best = min(variants, key=lambda one: (-one.ndcg, one.milliseconds, one.bytes, one.name))
         loss = 1.0 - best.ndcg / student.ndcg
         return Choice(
             best.name,
             f"no variant keeps NDCG@10 within {config.max_ndcg_loss:.1%} of the student's "
-            f"{student.ndcg:.4f}; this one has the highest, {best.ndcg:.4f}, {loss:.1%} below"
-            f"{left_out}",
+            f"{student.ndcg:.4f}; this one has the highest, {best.ndcg:.4f}, {loss:.1%} below",
         )
-    fastest = min(one.milliseconds for one in keeping)
-    alike = [
-        one for one in keeping if one.milliseconds <= fastest * (1 + config.equal_latency_share)
-    ]
+    plain = min(
+        [variant for variant in keeping if variant.float32] or [student],
+        key=lambda one: one.milliseconds,
+    )
+    able = [one for one in keeping if one.float32 or not one.slower_than(plain)]
+    if not able:
+        raise ConfigError(
+            f"variants: all {len(keeping)} that keep the quality are slower on this machine than the "
+            f"student in float32 ({plain.milliseconds:.2f} ms a request, "
+            f"{plain.users_per_second:,.0f} users/s), so none is chosen; add a variant with weights "
+            "'float32'"
+        )
+    fastest = min(one.milliseconds for one in able)
+    alike = [one for one in able if one.milliseconds <= fastest * (1 + config.equal_latency_share)]
     best = min(alike, key=lambda one: (one.bytes, -one.ndcg, one.name))
     first = "fastest" if len(alike) == 1 else f"smallest of the {len(alike)} fastest"
+    slow = len(keeping) - len(able)
+    left_out = f"; {slow} slower than float32 on this machine left out" if slow else ""
     return Choice(
         best.name,
         f"{first} of {len(keeping)} (of {len(variants)}) variants that keep NDCG@10 within "

@@ -63,7 +63,7 @@ class EnsembleScorer:
 def load_scorer(directory: Path | str, threads: int = 0) -> Scorer:
     """Open a model artifact of any kind.
 
-    `threads` is for ONNX Runtime, 0 lets it decide; torch uses the process's own setting.
+    `threads` is for ONNX Runtime, 0: as many as this process may use; torch uses its own setting.
     Raises `ArtifactError` when the artifact is not whole.
     """
     artifact = open_artifact(directory)

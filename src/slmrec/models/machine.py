@@ -34,6 +34,14 @@ def usable_threads() -> int:
     return int(joblib.cpu_count())
 
 
+def saturating_products() -> bool:
+    """Whether sums of byte products overflow here unless ONNX Runtime is told to be exact.
+
+    On x86 without the instructions for it a product of unsigned and signed bytes is summed in 16 bits.
+    """
+    return platform.machine() in ("x86_64", "AMD64") and not this_machine()["int8_instructions"]
+
+
 @cache
 def this_machine() -> Machine:
     """Describe the machine at hand."""

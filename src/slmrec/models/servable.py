@@ -1,6 +1,7 @@
 """The model that is served: ONNX graphs and their catalogue, opened without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from slmrec.artifacts import Artifact
 from slmrec.errors import ArtifactError
-from slmrec.models.machine import usable_threads
+from slmrec.models.machine import saturating_products, usable_threads
 from slmrec.models.scorer import History
 
 KIND = "servable"
@@ -22,10 +23,13 @@ PARITY = "parity.json"
 """How far the graphs are from the model that they were made of."""
 GRAPH_SCHEMA = 3
 """Raised when inputs, outputs or files of the graphs change."""
-SCORE_BYTES = 64 * 2**20
-"""Scores that one call of a graph may hold; more users are asked about in turns."""
+PART, PART_BYTES = 32, 8 * 2**20
+"""Histories, and bytes of scores, in one call of a graph: what caches hold. Calls run side by side."""
+LARGE_CATALOGUE = 50_000
+"""Items from which several threads are worth their coordination inside one call."""
 
 Int64 = NDArray[np.int64]
+Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
@@ -39,7 +43,10 @@ class Servable:
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
-        """Raises `ArtifactError` when the graphs are of another version."""
+        """`threads` 0: as many as this process may use.
+
+        Raises `ArtifactError` when the graphs are of another version.
+        """
         found = artifact.properties.get("graph_schema")
         if found != GRAPH_SCHEMA:
             raise ArtifactError(
@@ -55,7 +62,7 @@ class Servable:
         self.parameters_backbone = int(artifact.properties["parameters_backbone"])
         files = (SCORES, RECOMMEND, WEIGHTS)
         self.bytes = sum(artifact.file(name).stat().st_size for name in files)
-        self._threads = threads
+        self._threads = threads or usable_threads()
 
     @cached_property
     def catalogue(self) -> pl.DataFrame:
@@ -64,7 +71,15 @@ class Servable:
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item: float32 [histories, items + 1]; column 0 means nothing."""
-        scores: Floats = self._scoring.run(["scores"], self._read(histories))[0]
+        scores = np.empty((len(histories), self.items + 1), dtype=np.float32)
+        session = self._scoring if histories else None
+
+        def take(rows: Rows) -> None:
+            assert session is not None
+            part = [histories[row] for row in rows]
+            scores[rows] = session.run(["scores"], graph_inputs(part, self.max_length))[0]
+
+        self._in_parts(take, histories, PART)
         return scores
 
     def best(
@@ -78,29 +93,54 @@ class Servable:
         wanted = min(k, self.items)
         items = np.zeros((len(histories), k), dtype=np.int64)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        rows = max(SCORE_BYTES // (4 * (self.items + 1)), 1)
-        for start in range(0, len(histories), rows):
-            part = histories[start : start + rows]
-            inputs = self._read(part) | {
-                "seen": _padded(part if exclude_seen else [history[:0] for history in part], 1),
+        session = self._listing if histories else None
+
+        def take(rows: Rows) -> None:
+            assert session is not None
+            part = [histories[row] for row in rows]
+            seen = part if exclude_seen else [history[:0] for history in part]
+            inputs = graph_inputs(part, self.max_length) | {
+                "seen": _padded(seen, 1),
                 "k": np.asarray([wanted], dtype=np.int64),
             }
-            found, values = self._listing.run(["best_items", "best_scores"], inputs)
-            here = slice(start, start + len(part))
-            items[here, :wanted] = np.where(values > -np.inf, found, 0)
-            scores[here, :wanted] = values
+            found, values = session.run(["best_items", "best_scores"], inputs)
+            items[rows, :wanted] = np.where(values > -np.inf, found, 0)
+            scores[rows, :wanted] = values
+
+        self._in_parts(take, histories, min(PART, -(-len(histories) // self._threads)))
         return items, scores
 
-    def _read(self, histories: Sequence[History]) -> dict[str, Int64]:
-        return graph_inputs(histories, self.max_length)
+    def _in_parts(
+        self, take: Callable[[Rows], None], histories: Sequence[History], most: int
+    ) -> None:
+        """Call `take` with parts of the rows, one thread a part.
+
+        Rows of a part have histories of about the same length, so there is little padding.
+        """
+        rows = max(min(most, PART_BYTES // (4 * (self.items + 1))), 1)
+        order = np.argsort([len(history) for history in histories], kind="stable")
+        parts = [order[start : start + rows] for start in range(0, len(order), rows)]
+        if len(parts) == 1 or self._threads == 1:
+            for part in parts:
+                take(part)
+        else:
+            list(self._pool.map(take, parts))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="servable")
 
     @cached_property
     def _scoring(self) -> onnxruntime.InferenceSession:
-        return open_graph(self.artifact.file(SCORES), self._threads)
+        return self._opened(SCORES)
 
     @cached_property
     def _listing(self) -> onnxruntime.InferenceSession:
-        return open_graph(self.artifact.file(RECOMMEND), self._threads)
+        return self._opened(RECOMMEND)
+
+    def _opened(self, name: str) -> onnxruntime.InferenceSession:
+        inside = self._threads if self.items >= LARGE_CATALOGUE else 1
+        return open_graph(self.artifact.file(name), inside)
 
 
 def graph_inputs(histories: Sequence[History], max_length: int) -> dict[str, Int64]:
@@ -118,6 +158,8 @@ def open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_threads()
     options.log_severity_level = 3
+    if saturating_products():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that spin between requests take the processor from whatever else serves.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

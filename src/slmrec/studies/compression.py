@@ -10,8 +10,8 @@ from slmrec.compress.export import export_servable
 from slmrec.compress.fast_teacher import fast_teacher
 from slmrec.compress.prune import prune
 from slmrec.compress.recovery import recover
-from slmrec.compress.storage import misfit
 from slmrec.config import PipelineConfig, Variant
+from slmrec.config.student import INT4_BLOCK
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.read_cache import TeacherCache
 from slmrec.evaluation.evaluate import (
@@ -44,7 +44,8 @@ from slmrec.studies.trainings import Trainings, needs_items
 
 FAST_TEACHER = "teacher, ONNX Runtime"
 MEASURED = "choice.json"
-_BYTES_A_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+_BYTES_A_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / INT4_BLOCK}
+"""In layers; of int4 with its scales."""
 METHOD = (
     "One student, and what each variant makes of it. Every test user's next item was ranked against "
     "the whole catalogue{seen}; differences are paired, intervals are 95 % of a bootstrap over users. "
@@ -64,7 +65,7 @@ def study_compression(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     teacher = trainings.teacher(config.train_teacher, items, TEACHER)
     student = trainings.student(teacher, config.cache_teacher, config.distill_student, STUDENT)
     width = load_decoder(student).shape.width
-    absent = {v.name: misfit(v, width) for v, _ in COMBINATIONS if misfit(v, width)}
+    absent = {v.name: v.misfit(width) for v, _ in COMBINATIONS if v.misfit(width)}
     for name, reason in absent.items():
         kept.report.say(f"{name} is left out: {reason}")
     variants = {
