@@ -52,6 +52,9 @@ def test_metrics_equal_hand_arithmetic_when_ranks_are_known(sequences, contender
     low, high = metrics["ndcg@10"]["ci95"]
     assert low < ndcg < high
     assert found.model("student")["coverage@10"] == 10 / 20
+    # Items from 4 on in ascending and in descending order: 4 … 13 and 20 … 11 share three.
+    assert found.model("student")["overlap@10"] == 1.0
+    assert found.model("broken")["overlap@10"] == pytest.approx(0.3)
     assert found.ranks["student"].to_list() == [1 + user % 10 for user in range(USERS)]
 
 

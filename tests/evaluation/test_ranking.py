@@ -117,3 +117,12 @@ def test_ranks_are_the_same_when_chunks_are_small(fixed_scorer, leave_one_out):
 def test_coverage_counts_distinct_items_when_lists_are_padded():
     lists = np.array([[1, 2, 0], [2, 5, 0]], dtype=np.int32)
     assert Ranking(np.array([1, 1], dtype=np.int32), lists).coverage(6) == pytest.approx(3 / 6)
+
+
+def test_overlap_is_the_share_of_the_other_models_lists():
+    ranks = np.ones(3, dtype=np.int32)
+    theirs = Ranking(ranks, np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0]], dtype=np.int32))
+    mine = Ranking(ranks, np.array([[3, 9, 1], [5, 4, 0], [7, 0, 0]], dtype=np.int32))
+    # two of three, one of one, and nothing was listed for the last
+    assert mine.overlap(theirs) == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert theirs.overlap(theirs) == 1.0

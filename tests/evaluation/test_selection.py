@@ -7,9 +7,9 @@ from slmrec.errors import ConfigError
 from slmrec.evaluation.selection import Standing, choose_candidate, standings
 
 CONFIG = EvaluateModels(max_ndcg_loss=0.01, equal_latency_share=0.1)
-STUDENT = Standing("student", 1000, 0.100, 2.0, 500.0, float32=True)
-FLOAT32 = Standing("float32", 900, 0.100, 1.0, 1000.0, float32=True)
-INT8 = Standing("int8", 400, 0.0995, 0.50, 3000.0)
+STUDENT = Standing("student", 1000, 0.100, 1.0, 2.0, 500.0, float32=True)
+FLOAT32 = Standing("float32", 900, 0.100, 1.0, 1.0, 1000.0, float32=True)
+INT8 = Standing("int8", 400, 0.0995, 0.98, 0.50, 3000.0)
 
 
 def variant(name, **changes):
@@ -22,8 +22,8 @@ def test_the_fastest_that_keeps_the_quality_is_chosen_though_another_is_smaller(
     choice = choose_candidate(STUDENT, [FLOAT32, small, INT8, poor], CONFIG)
     assert choice.name == "int8"
     assert choice.reason == (
-        "fastest of 3 (of 4) variants that keep NDCG@10 within 1.0% of the student's: 0.0995 "
-        "against 0.1000, 0.50 ms a request, 400 bytes"
+        "fastest of 3 (of 4) variants that keep NDCG@10 within 1.0% of the student's and 95% of its "
+        "lists: 0.0995 against 0.1000, 98.0% of the lists, 0.50 ms a request, 400 bytes"
     )
 
 
@@ -72,6 +72,11 @@ def test_the_student_is_the_measure_where_no_variant_is_in_float32():
         choose_candidate(STUDENT, [slow], CONFIG)
 
 
+def test_what_lists_other_items_is_not_chosen_however_good_it_is():
+    other = variant("other", ndcg=0.2, overlap=0.949, milliseconds=0.1)
+    assert choose_candidate(STUDENT, [FLOAT32, INT8, other], CONFIG).name == "int8"
+
+
 def test_the_best_is_chosen_and_said_so_when_none_keeps_the_quality():
     variants = [variant("small", ndcg=0.07), variant("better", ndcg=0.09, milliseconds=0.9)]
     choice = choose_candidate(STUDENT, variants, CONFIG)
@@ -97,6 +102,7 @@ def test_standings_are_read_from_results_and_timings():
             "kind": kind,
             "bytes": 7,
             "weights": weights,
+            "overlap@10": 0.97,
             "metrics": {"ndcg@10": {"value": 0.25, "ci95": [0.2, 0.3]}},
         }
 
@@ -114,6 +120,6 @@ def test_standings_are_read_from_results_and_timings():
         name: {"batch1_p50": float(n), "users_per_second": 10.0 * n} for n, name in enumerate(names)
     }
     student, variants = standings(results, timings)
-    assert student == Standing("student", 7, 0.25, 2.0, 20.0, float32=True)
+    assert student == Standing("student", 7, 0.25, 0.97, 2.0, 20.0, float32=True)
     assert [one.name for one in variants] == ["float32", "int8"]
     assert [one.float32 for one in variants] == [True, False]

@@ -33,7 +33,9 @@ CONFIG = EvaluateModels(latency_requests=5, batch_users=8)
 def test_percentiles_and_rate_are_those_of_the_clock_when_it_is_set_by_hand():
     clock, log = Clock(), []
     batches = [0.5, 0.1] * (BATCHES // 2) + [0.2]
-    durations = [9.0] * WARM_UP + [0.001, 0.002, 0.003, 0.004, 0.005] + [9.0] + batches
+    # Every timed answer, of one user and of a batch, comes after one that is not.
+    timed = [0.001, 0.002, 0.003, 0.004, 0.005, *batches]
+    durations = [9.0] * WARM_UP + [taken for one in timed for taken in (9.0, one)]
     found = measure_speed({"m": Slow("m", clock, log, durations)}, HISTORIES, CONFIG, clock=clock)
     # Sorted 1..5 ms: the median is 3, the 95th percentile lies .8 of the way from 4 to 5.
     assert found["m"]["batch1_p50"] == pytest.approx(3.0)
@@ -45,10 +47,10 @@ def test_models_take_turns_when_several_are_timed():
     clock, log = Clock(), []
     scorers = {name: Slow(name, clock, log, [1.0] * 99) for name in ("a", "b")}
     measure_speed(scorers, HISTORIES, CONFIG, clock=clock)
-    timed = log[2 * WARM_UP :][:10]
-    assert [name for name, _ in timed] == list("abbaabbaab")
+    timed = log[2 * WARM_UP :][:20]
+    assert [name for name, _ in timed] == list("aabbbbaaaabbbbaaaabb")
     assert {size for _, size in timed} == {1}
-    assert [size for _, size in log[2 * WARM_UP + 10 :]] == [8] * 2 * (1 + BATCHES)
+    assert [size for _, size in log[2 * WARM_UP + 20 :]] == [8] * 2 * 2 * BATCHES
 
 
 class Layered(Slow):

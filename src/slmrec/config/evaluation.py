@@ -18,6 +18,8 @@ class EvaluateModels(Section):
     """Bootstrap resamples over users for every interval."""
     max_ndcg_loss: Share = 0.01
     """The fastest variant that loses at most this share of the student's NDCG@10 is the candidate."""
+    min_overlap: Share = 0.95
+    """What of the student's top-10 lists the candidate has to list, too."""
     equal_latency_share: Share = 0.1
     """Variants whose latency exceeds the fastest one's by at most this share count as equally fast; of
     those the smallest is taken."""

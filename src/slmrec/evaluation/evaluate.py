@@ -60,6 +60,7 @@ ModelResult = TypedDict(
         "weights": str,
         "metrics": dict[str, MetricValue],
         "coverage@10": float,
+        "overlap@10": float,
     },
 )
 
@@ -139,6 +140,7 @@ def evaluate(
         axis=1,
     )  # [users, models · metrics]
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
+    student = next(contender.name for contender in contenders if contender.kind == STUDENT)
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     cold = _cold_items(sequences)[targets]
     results = Results(
@@ -151,7 +153,9 @@ def evaluate(
             _model_result(
                 contender,
                 {name: bootstrap.interval(columns[contender.name, name]) for name in names},
-                rankings[contender.name].coverage(sequences.item_count),
+                rankings[contender.name],
+                rankings[student],
+                sequences.item_count,
             )
             for contender in contenders
         ],
@@ -223,7 +227,11 @@ def _cold_items(sequences: Sequences) -> NDArray[np.bool_]:
 
 
 def _model_result(
-    contender: Contender, metrics: Mapping[str, Interval], coverage: float
+    contender: Contender,
+    metrics: Mapping[str, Interval],
+    ranking: Ranking,
+    student: Ranking,
+    items: int,
 ) -> ModelResult:
     scorer = contender.scorer
     return {
@@ -240,7 +248,8 @@ def _model_result(
             }
             for name, interval in metrics.items()
         },
-        "coverage@10": round(coverage, _DIGITS),
+        "coverage@10": round(ranking.coverage(items), _DIGITS),
+        "overlap@10": round(ranking.overlap(student), _DIGITS),
     }
 
 

@@ -40,6 +40,14 @@ class Ranking:
         shown = np.unique(self.lists)
         return float(np.count_nonzero(shown != PADDING) / item_count)
 
+    def overlap(self, other: "Ranking") -> float:
+        """Mean share of what the other model lists that this one lists, too; empty lists are alike."""
+        listed = other.lists != PADDING
+        shared = (other.lists[:, :, None] == self.lists[:, None, :]).any(axis=2) & listed
+        sizes = listed.sum(axis=1)
+        shares = np.where(sizes > 0, shared.sum(axis=1) / np.maximum(sizes, 1), 1.0)
+        return float(shares.mean())
+
 
 def histories_before(sequences: Sequences, users: Int64, positions: Int64) -> list[History]:
     """Collect what is known of each user before the target: int32 arrays, oldest first."""

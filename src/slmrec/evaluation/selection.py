@@ -16,6 +16,8 @@ class Standing:
     name: str
     bytes: int
     ndcg: float
+    overlap: float
+    """Share of the student's top-10 lists that it lists, too."""
     milliseconds: float
     """Median of a request for one user."""
     users_per_second: float
@@ -47,6 +49,7 @@ def standings(
             model["name"],
             model["bytes"],
             model["metrics"][HEADLINE]["value"],
+            model["overlap@10"],
             timings[model["name"]]["batch1_p50"],
             timings[model["name"]]["users_per_second"],
             model["weights"] == FLOAT32,
@@ -62,14 +65,14 @@ def standings(
 def choose_candidate(
     student: Standing, variants: Sequence[Standing], config: EvaluateModels
 ) -> Choice:
-    """Choose the fastest variant that keeps the student's NDCG@10, then the smallest.
+    """Choose the fastest variant that keeps the student's quality, then the smallest.
 
-    A variant keeps it when its own is at least (1 - `max_ndcg_loss`) times the student's; when none
-    does, the one with the highest NDCG@10 is taken and the reason says so. Of those that keep it, what
-    is slower than the fastest in float32, for one user or in batches, is never taken; where none is in
-    float32 the student is the measure. Variants whose latency is within `equal_latency_share` of the
-    fastest count as equally fast; the smallest of them is taken, then the better one, then the first by
-    name.
+    A variant keeps it when its NDCG@10 is at least (1 - `max_ndcg_loss`) times the student's and it
+    lists at least `min_overlap` of what the student lists; when none does, the one with the highest
+    NDCG@10 is taken and the reason says so. Of those that keep it, what is slower than the fastest in
+    float32, for one user or in batches, is never taken; where none is in float32 the student is the
+    measure. Variants whose latency is within `equal_latency_share` of the fastest count as equally
+    fast; the smallest of them is taken, then the better one, then the first by name.
 
     Raises `ConfigError` when there is no variant, or all that keep the quality are slower than float32.
     """
@@ -79,14 +82,19 @@ def choose_candidate(
             "add one under 'variants' in the configuration"
         )
     required = (1.0 - config.max_ndcg_loss) * student.ndcg
-    keeping = [variant for variant in variants if variant.ndcg >= required]
+    keeping = [
+        variant
+        for variant in variants
+        if variant.ndcg >= required and variant.overlap >= config.min_overlap
+    ]
     if not keeping:
         best = min(variants, key=lambda one: (-one.ndcg, one.milliseconds, one.bytes, one.name))
         loss = 1.0 - best.ndcg / student.ndcg
         return Choice(
             best.name,
             f"no variant keeps NDCG@10 within {config.max_ndcg_loss:.1%} of the student's "
-            f"{student.ndcg:.4f}; this one has the highest, {best.ndcg:.4f}, {loss:.1%} below",
+            f"{student.ndcg:.4f} and {config.min_overlap:.0%} of its lists; this one has the highest, "
+            f"{best.ndcg:.4f}, {loss:.1%} below, and {best.overlap:.1%} of the lists",
         )
     plain = min(
         [variant for variant in keeping if variant.float32] or [student],
@@ -109,6 +117,7 @@ def choose_candidate(
     return Choice(
         best.name,
         f"{first} of {len(keeping)} (of {len(variants)}) variants that keep NDCG@10 within "
-        f"{config.max_ndcg_loss:.1%} of the student's: {best.ndcg:.4f} against {student.ndcg:.4f}, "
+        f"{config.max_ndcg_loss:.1%} of the student's and {config.min_overlap:.0%} of its lists: "
+        f"{best.ndcg:.4f} against {student.ndcg:.4f}, {best.overlap:.1%} of the lists, "
         f"{best.milliseconds:.2f} ms a request, {best.bytes:,} bytes{left_out}",
     )

@@ -116,7 +116,7 @@ def study_compression(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
             "left_out": absent,
         },
         tables=_tables(evaluation, timings, parities, settings.batch_users),
-        findings=findings(evaluation, timings, choice, parities, settings.batch_users),
+        findings=findings(evaluation, timings, choice, settings.batch_users),
         draw=draw,
     )
 
@@ -125,7 +125,6 @@ def findings(
     evaluation: Evaluation,
     timings: Timings,
     choice: Choice,
-    parities: Mapping[str, Mapping[str, float]],
     batch_users: int,
 ) -> list[str]:
     """What is chosen and what it is worth, a sentence each."""
@@ -142,8 +141,8 @@ def findings(
     return [
         f"Chosen is `{choice.name}`: {choice.reason}.",
         f"Against the student as trained it changes NDCG@10 by {_spell(found)} ({100 * lost:+.1f} %), "
-        f"lists {wording.share(parities[choice.name].get('top10_overlap', 0.0))} of what its own torch "
-        f"model lists, has {wording.share(candidate['bytes'] / student['bytes'])} of the bytes and "
+        f"lists {wording.share(candidate['overlap@10'])} of what it lists, has "
+        f"{wording.share(candidate['bytes'] / student['bytes'])} of the bytes and "
         f"answers batches of {batch_users} {student_batch:.1f} times as fast as the student in torch.",
         f"Against its teacher at its fastest it answers {one:.1f} times as fast for one user and "
         f"{batch:.1f} times in batches of {batch_users}; its layers have {smaller:.0f} times fewer "
@@ -268,6 +267,7 @@ def _tables(
             done.get(model["name"], "as it was trained"),
             f"{model['metrics'][HEADLINE]['value']:.4f}",
             _spell(_less_student(evaluation, model["name"])) if model["name"] in done else "–",
+            wording.share(model["overlap@10"]),
             f"{model['bytes'] / 1e6:.2f}",
             wording.share(model["bytes"] / student["bytes"]),
             f"{model['parameters_backbone']:,}",
@@ -305,7 +305,10 @@ def _tables(
     return [
         Table(
             "Quality and size",
-            ("model", "what is done", "NDCG@10", "less the student", "MB", "of it", "in layers"),
+            (
+                *("model", "what is done", "NDCG@10", "less the student", "lists shared with it"),
+                *("MB", "share of its bytes", "parameters in layers"),
+            ),
             quality,
         ),
         Table(
