@@ -54,7 +54,8 @@ def model(request: pytest.FixtureRequest) -> Decoder:
         neighbours = generator.integers(1, 41, size=(41, 5))
         neighbours[0] = 0
         model.memory.neighbours.copy_(torch.from_numpy(neighbours))
-        model.memory.weights.copy_(torch.rand(41, 5) * (model.memory.neighbours > 0))
+        held = torch.arange(5) < torch.arange(41)[:, None] % 6  # items have 0 to 5 transitions
+        model.memory.weights.copy_(torch.rand(41, 5) * held * (model.memory.neighbours > 0))
         model.memory.popular.copy_(torch.rand(41))
         model.memory.gain.fill_(0.5)
     return model

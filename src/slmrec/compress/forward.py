@@ -7,6 +7,7 @@ item table, and transitions change the scores of a few items in place.
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from slmrec.compress.graph import FLOAT, INT64, Graph
 from slmrec.compress.integers import Floats, quantize_roots
@@ -165,13 +166,16 @@ class _Forward:
         items = graph.call("GatherElements", ITEMS, there, axis=1)
         real = graph.call("Cast", graph.call("GreaterOrEqual", place, zero), to=INT64)
         items = graph.call("Mul", items, real)  # padding leads nowhere
-        kept = memory.neighbours.numpy()
-        small = graph.constant("neighbours", kept.astype(np.min_scalar_type(len(kept))))
         flat = graph.integers([0, -1])
-        follows = graph.call("Cast", graph.call("Gather", small, items), to=INT64)
-        follows = graph.call("Reshape", follows, flat)  # [batch, RECENT · neighbours]
+        index = self._transitions_of(memory, items)  # [batch, RECENT, transitions]
+        kept = memory.weights.numpy() > 0
+        leads_to = np.concatenate([[0], memory.neighbours.numpy()[kept]])
+        small = graph.constant("neighbours", leads_to.astype(np.min_scalar_type(len(kept))))
+        follows = graph.call("Cast", graph.call("Gather", small, index), to=INT64)
+        follows = graph.call("Reshape", follows, flat)  # [batch, RECENT · transitions]
         decay = np.asarray(DECAY**ages, dtype=np.float32)[:, None]
-        weights = graph.call("Mul", self._weights(memory, items), graph.constant("decay", decay))
+        weights = self._weights(memory, kept, items, index)
+        weights = graph.call("Mul", weights, graph.constant("decay", decay))
         weights = graph.call("Reshape", weights, flat)
         empty = onnx.numpy_helper.from_array(np.zeros(1, dtype=np.float32))
         nothing = graph.call("ConstantOfShape", graph.call("Shape", scores), value=empty)
@@ -186,14 +190,38 @@ class _Forward:
         after = graph.call("Add", before, more)
         return graph.call("ScatterElements", scores, follows, after, axis=1)
 
-    def _weights(self, memory: CountedMemory, items: str) -> str:  # [batch, RECENT, neighbours]
+    def _transitions_of(self, memory: CountedMemory, items: str) -> str:
+        """Where the transitions of items lie among all: int64 [batch, RECENT, most of an item].
+
+        Items have different numbers of them; place 0 is one that leads nowhere.
+        """
+        graph = self._graph
+        sizes = (memory.weights.numpy() > 0).sum(axis=1)
+        starts = 1 + np.cumsum(sizes) - sizes
+        last = graph.integers([-1])
+
+        def of_item(stem: str, values: NDArray[np.int64]) -> str:
+            held = graph.constant(stem, values.astype(np.min_scalar_type(int(values.max()))))
+            found = graph.call("Cast", graph.call("Gather", held, items), to=INT64)
+            return graph.call("Unsqueeze", found, last)
+
+        places = graph.integers(range(max(int(sizes.max()), 1)))
+        there = graph.call("Less", places, of_item("sizes", sizes))
+        index = graph.call("Add", of_item("starts", starts), places)
+        return graph.call("Where", there, index, graph.number(0, np.int64))
+
+    def _weights(
+        self, memory: CountedMemory, kept: NDArray[np.bool_], items: str, index: str
+    ) -> str:  # [batch, RECENT, transitions]
         graph, weights = self._graph, memory.weights.numpy()
         if not self._storage.memory_in_bytes:
-            return graph.call("Gather", graph.constant("memory", weights), items)
+            floats = np.concatenate([[np.float32(0)], weights[kept]])
+            return graph.call("Gather", graph.constant("memory", floats), index)
         roots = quantize_roots(weights)
-        small = graph.call("Gather", graph.constant("memory", roots.bytes), items)
+        small = np.concatenate([[np.uint8(0)], roots.bytes[kept]])
+        found = graph.call("Gather", graph.constant("memory", small), index)
         each = graph.call("Gather", graph.constant("memory_step", roots.step), items)
-        root = graph.call("Mul", graph.call("Cast", small, to=FLOAT), each)
+        root = graph.call("Mul", graph.call("Cast", found, to=FLOAT), each)
         return graph.call("Mul", root, root)
 
 

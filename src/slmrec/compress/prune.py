@@ -1,5 +1,9 @@
 """A student made smaller as a variant says: layers, heads, channels, single weights, memory."""
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from slmrec.compress.sparsity import Pattern, sparsify
 from slmrec.compress.structure import prune_feed_forward, prune_heads, prune_layers
 from slmrec.config import Variant
@@ -34,15 +38,34 @@ def prune(student: Decoder, variant: Variant, sequences: Sequences) -> Decoder:
         pattern = Pattern(sparsity.share, sparsity.two_of_four)
         model = sparsify(model, sparsity.method, pattern, sample)
     if variant.memory is not None and variant.memory < model.shape.memory:
-        model = prune_memory(model, variant.memory)
+        met = np.bincount(sequences.train_items(), minlength=sequences.item_count + 1)
+        model = prune_memory(model, variant.memory, met)
     return model
 
 
-def prune_memory(model: Decoder, neighbours: int) -> Decoder:
-    """A copy whose memory keeps the strongest transitions of each item."""
+def prune_memory(model: Decoder, neighbours: int, met: NDArray[np.int64]) -> Decoder:
+    """A copy whose memory keeps so many transitions an item on average, those that matter most.
+
+    `met` int64 [items + 1]: how often each item was met. What matters is an item's share of what
+    follows, times the root of how often its leader is met: rare items have long tails that few people
+    ever see. Every item keeps its strongest ones.
+    """
     assert model.memory is not None
-    made = Decoder(model.shape.model_copy(update={"memory": neighbours})).eval()
-    kept = model.memory.strongest(neighbours).state_dict()
-    weights = {n: t for n, t in model.state_dict().items() if not n.startswith("memory.")}
-    made.load_state_dict(weights | {f"memory.{name}": tensor for name, tensor in kept.items()})
+    weights = model.memory.weights.numpy()
+    shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    worth = np.where(weights > 0, shares * np.sqrt(met)[:, None], -np.inf)
+    budget = min(neighbours * len(weights), int((weights > 0).sum()))
+    order = np.argsort(-worth, axis=None, kind="stable")[:budget]
+    kept = np.zeros(weights.size, dtype=bool)
+    kept[order] = True
+    columns = max(int(kept.reshape(weights.shape).sum(axis=1).max()), 1)
+
+    made = Decoder(model.shape.model_copy(update={"memory": columns})).eval()
+    memory = model.memory.strongest(columns)
+    left = torch.from_numpy(kept.reshape(weights.shape)[:, :columns])
+    memory.weights.mul_(left)
+    memory.neighbours.mul_(left)
+    others = {n: t for n, t in model.state_dict().items() if not n.startswith("memory.")}
+    mine = {f"memory.{name}": tensor for name, tensor in memory.state_dict().items()}
+    made.load_state_dict(others | mine)
     return made

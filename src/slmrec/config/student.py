@@ -113,7 +113,8 @@ class Variant(Section):
     recovery: Recovery | None = None
     """Training from the teacher cache after pruning, what was dropped staying so; null: none."""
     memory: Positive | None = None
-    """Transitions of each item that are kept of the student's memory, the strongest; null: all."""
+    """Transitions an item, on average, that are kept of the student's memory: those that weigh most,
+    and more of items that are met often; null: all."""
     weights: Literal["float32", "bfloat16", "int8", "int4"] = "int8"
     """Numbers of the exported weights. `int8`: the item table by item, other matrices by column.
     `int4`: with a scale for every 32 neighbours. Both keep the memory in bytes. `bfloat16` is half the
