@@ -29,6 +29,8 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+MOST_NAMED = 8
+"""Models whose names fit beside their discs; more are numbered and listed."""
 # Where a label may stand around its disc, in the order of preference: sideways, upwards, points
 # further up or down.
 _PLACES = (
@@ -40,6 +42,8 @@ _PLACES = (
     (0, 1, 14),
     (0, -1, 28),
     (0, 1, 28),
+    (0, -1, 42),
+    (0, 1, 42),
 )
 
 
@@ -114,16 +118,28 @@ def cost_figure(
     axes.set_xscale("log")
     if points:
         xs = [point[0] for point in points]
-        highest = max(model["metrics"][HEADLINE]["ci95"][1] for model in models)
+        ends = [end for model in models for end in model["metrics"][HEADLINE]["ci95"]]
+        margin = 0.2 * ((max(ends) - min(ends)) or 1.0)
         axes.set_xlim(min(xs) / 3, max(xs) * 5)
-        axes.set_ylim(0, (highest or 1.0) * 1.15)
+        axes.set_ylim(max(min(ends) - margin, 0.0), max(ends) + margin)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(
         "one request, median milliseconds (logarithmic); area of a disc: bytes; line: Pareto front"
     )
     axes.set_ylabel("NDCG@10, with 95 % interval")
     _plain(axes)
-    _label(figure, axes, points, candidate)
+    if len(points) <= MOST_NAMED:
+        names = [_named(model, candidate) for *_, model in points]
+        _label(figure, axes, points, names, candidate)
+        return figure
+    in_order = sorted(points, key=lambda point: point[0])
+    numbers = [str(1 + in_order.index(point)) for point in points]
+    listed = [
+        f"{number}  {_named(model, candidate)}" for number, (*_, model) in enumerate(in_order, 1)
+    ]
+    figure.set_size_inches(9.6, 4.8)
+    axes.text(1.02, 1.0, "\n".join(listed), transform=axes.transAxes, va="top", fontsize=8.5)
+    _label(figure, axes, points, numbers, candidate)
     return figure
 
 
@@ -140,6 +156,7 @@ def _label(
     figure: Figure,
     axes: Axes,
     points: list[tuple[float, float, float, ModelResult]],
+    texts: Sequence[str],
     candidate: str,
 ) -> None:
     # Each label goes to the first side of its disc where it meets no other label and no other disc.
@@ -150,13 +167,11 @@ def _label(
         boxes.append((*(centre - radius), *(centre + radius)))
     for number, (x, y, area, model) in enumerate(points):
         gap = _radius(area) + 4
-        chosen = model["name"] == candidate
-        weight = "bold" if chosen else "normal"
-        name = f"{model['name']}, candidate" if chosen else model["name"]
+        weight = "bold" if model["name"] == candidate else "normal"
         best = None
         for right, up, further in _PLACES:
             label = axes.annotate(
-                f"{name} ({_size(model['bytes'])})",
+                texts[number],
                 (x, y),
                 xytext=(right * gap, up * (gap + further)),
                 textcoords="offset points",
@@ -189,6 +204,11 @@ def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 def _radius(area: float) -> float:
     return float((area / 3.1416) ** 0.5)
+
+
+def _named(model: ModelResult, candidate: str) -> str:
+    role = ", candidate" if model["name"] == candidate else ""
+    return f"{model['name']}{role} ({_size(model['bytes'])})"
 
 
 def _size(count: int) -> str:
