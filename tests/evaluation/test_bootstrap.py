@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from slmrec.evaluation import bootstrap
-from slmrec.evaluation.bootstrap import Bootstrap, resampled_means
+from slmrec.evaluation.bootstrap import Bootstrap, holm, resampled_means
 
 
 def test_resampled_means_equal_a_loop_over_draws_when_blocks_are_small(monkeypatch):
@@ -107,3 +107,10 @@ def test_difference_is_no_evidence_when_users_are_few():
 def test_thirty_users_are_enough_when_twenty_nine_are_not():
     assert Bootstrap.draw(np.ones((30, 1)), 5, seed=1).enough
     assert not Bootstrap.draw(np.ones((29, 1)), 5, seed=1).enough
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_falls():
+    # .01 · 4, .02 · 3, .03 · 2, and .04 · 1 = .04, which would be less than the .06 before it
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

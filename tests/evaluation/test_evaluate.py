@@ -51,7 +51,7 @@ def test_metrics_equal_hand_arithmetic_when_ranks_are_known(sequences, contender
     assert metrics["mrr"]["value"] == pytest.approx(sum(1 / r for r in range(1, 11)) / 10, abs=1e-6)
     low, high = metrics["ndcg@10"]["ci95"]
     assert low < ndcg < high
-    assert found.model("student")["coverage@10"] == 10 / 20
+    assert found.model("student")["lists"]["coverage"] == 10 / 20
     # Items from 4 on in ascending and in descending order: 4 … 13 and 20 … 11 share three.
     assert found.model("student")["overlap@10"] == 1.0
     assert found.model("broken")["overlap@10"] == pytest.approx(0.3)
@@ -88,6 +88,30 @@ def test_comparisons_hold_every_pair_that_matters_when_all_roles_are_filled(sequ
     expected |= {(name, "sasrec") for name in ("teacher", "student", "int8", "broken")}
     assert len(pairs) == len(expected)
     assert set(pairs) == expected
+
+
+def test_segments_hold_their_own_users_and_correct_all_their_comparisons(sequences, contenders):
+    found = evaluate(contenders, sequences, CONFIG)
+    segments = {f"{one['kind']}: {one['name']}": one for one in found.results["segments"]}
+    # All histories are alike, all targets cold, times all different.
+    assert {name: one["users"] for name, one in segments.items()} == {
+        "history: light": 40,
+        "target: cold": 40,
+        **{f"time: quarter {number}": 10 for number in (1, 2, 3, 4)},
+    }
+    whole = found.model("student")["metrics"]["ndcg@10"]
+    assert segments["target: cold"]["models"]["student"] == whole
+    assert segments["target: cold"]["enough_users"] is True
+    assert segments["time: quarter 2"]["enough_users"] is False
+    pairs = [pair for one in segments.values() for pair in one["comparisons"]]
+    assert {(pair["a"], pair["b"]) for pair in pairs} == {
+        (a, b)
+        for a in ("student", "int8", "broken")
+        for b in ("sasrec", "transitions", "student")
+        if a != b
+    }
+    smallest = min(pairs, key=lambda pair: pair["p"])
+    assert smallest["p_holm"] == pytest.approx(min(len(pairs) * smallest["p"], 1.0), abs=1e-5)
 
 
 def test_difference_is_signed_a_less_b_when_a_is_better(sequences, contenders):

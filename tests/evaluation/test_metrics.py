@@ -23,6 +23,13 @@ def test_mrr_has_no_cutoff_when_the_rank_is_deep():
     assert per_user(RANKS, (10,))["mrr"] == pytest.approx([1, 1 / 3, 1 / 10, 1 / 11])
 
 
+def test_mrr_at_a_cutoff_is_nothing_beyond_it():
+    assert per_user(RANKS, (10,))["mrr@10"] == pytest.approx([1, 1 / 3, 1 / 10, 0])
+
+
 def test_headline_cutoff_is_added_when_the_configuration_leaves_it_out():
-    assert metric_names((5,)) == ["hr@5", "ndcg@5", "hr@10", "ndcg@10", "mrr"]
+    assert metric_names((5,)) == [
+        *("hr@5", "ndcg@5", "mrr@5", "hr@10", "ndcg@10", "mrr@10"),
+        "mrr",
+    ]
     assert list(per_user(RANKS, (5,))) == metric_names((5,))

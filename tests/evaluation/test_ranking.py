@@ -114,11 +114,6 @@ def test_ranks_are_the_same_when_chunks_are_small(fixed_scorer, leave_one_out):
     assert chunked.lists.tolist() == at_once.lists.tolist()
 
 
-def test_coverage_counts_distinct_items_when_lists_are_padded():
-    lists = np.array([[1, 2, 0], [2, 5, 0]], dtype=np.int32)
-    assert Ranking(np.array([1, 1], dtype=np.int32), lists).coverage(6) == pytest.approx(3 / 6)
-
-
 def test_overlap_is_the_share_of_the_other_models_lists():
     ranks = np.ones(3, dtype=np.int32)
     theirs = Ranking(ranks, np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0]], dtype=np.int32))

@@ -92,7 +92,7 @@ def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, save):
     sources = re.findall(r"(?:src|href)=\"([^\"]*)", page)
     assert len(sources) == 2
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
-    assert "not enough data" not in page.lower()
+    assert "below 30 a bootstrap means nothing" not in page
 
 
 def test_page_warns_when_users_are_few(evaluation, save):

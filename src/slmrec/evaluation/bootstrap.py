@@ -5,6 +5,7 @@ measured on the same people (Efron and Tibshirani 1993, chapter 16). Where the b
 to draw from it would claim a certainty that the data do not hold; two exact bounds step in there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,19 @@ class Bootstrap:
         tails = [int(np.count_nonzero(side)) for side in (drawn <= 0.0, drawn >= 0.0)]
         p = 2.0 * (min(tails) + 1) / (len(drawn) + 1)
         return Difference(value, *_bounds(drawn, value, self.users, -1.0, 1.0), min(1.0, p))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number: any below a level, and the chance of one false is below it.
+
+    Holm, Scandinavian Journal of Statistics 1979: the smallest of n is multiplied by n, the next by
+    n − 1 and so on; none becomes smaller than one before it.
+    """
+    order = np.argsort(p, kind="stable")
+    factors = np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p)[order] * factors), 1.0)
+    return [float(value) for value in corrected]
 
 
 def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import polars as pl
@@ -13,9 +13,11 @@ from slmrec.columns import Ranks
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import PADDING, Sequences
 from slmrec.errors import ConfigError, DataError
-from slmrec.evaluation.bootstrap import Bootstrap, Interval
+from slmrec.evaluation.bootstrap import Bootstrap, Interval, holm
+from slmrec.evaluation.lists import ListFigures, Touched, list_figures
 from slmrec.evaluation.metrics import HEADLINE, HEADLINE_CUTOFF, metric_names, ndcg, per_user
 from slmrec.evaluation.ranking import Ranking, rank_users
+from slmrec.evaluation.segments import Segment, segment_users
 from slmrec.models.scorer import Scorer
 from slmrec.models.servable import Servable
 from slmrec.progress import Progress, Silent
@@ -29,6 +31,7 @@ BASELINE, SASREC, TEACHER, STUDENT, SERVABLE = (
 )
 """What a contender is; all but the first are kinds of artifacts."""
 LEARNED = (SASREC, TEACHER, STUDENT, SERVABLE)
+TRANSITIONS = "transitions"
 FLOAT32 = "float32"
 _DIGITS = 6  # further ones depend on the order in which a processor sums
 
@@ -59,8 +62,8 @@ ModelResult = TypedDict(
         "bytes": int,
         "weights": str,
         "metrics": dict[str, MetricValue],
-        "coverage@10": float,
         "overlap@10": float,
+        "lists": ListFigures,
     },
 )
 
@@ -74,6 +77,19 @@ class Comparison(TypedDict):
     difference: float
     ci95: list[float]
     p: float
+    p_holm: float
+    """Corrected for all comparisons of its list; those of segments are one list."""
+
+
+class SegmentResult(TypedDict):
+    """One group of users: NDCG@10 of each model, and its differences."""
+
+    kind: str
+    name: str
+    users: int
+    enough_users: bool
+    models: dict[str, MetricValue]
+    comparisons: list[Comparison]
 
 
 class Results(TypedDict):
@@ -86,6 +102,7 @@ class Results(TypedDict):
     filter_seen: bool
     models: list[ModelResult]
     comparisons: list[Comparison]
+    segments: list[SegmentResult]
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,9 @@ def evaluate(
         axis=1,
     )  # [users, models · metrics]
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
+    headlines = [columns[contender.name, HEADLINE] for contender in contenders]
     student = next(contender.name for contender in contenders if contender.kind == STUDENT)
+    touched = Touched(sequences)
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     cold = _cold_items(sequences)[targets]
     results = Results(
@@ -155,11 +174,16 @@ def evaluate(
                 {name: bootstrap.interval(columns[contender.name, name]) for name in names},
                 rankings[contender.name],
                 rankings[student],
-                sequences.item_count,
+                _rounded(list_figures(rankings[contender.name].lists, touched)),
             )
             for contender in contenders
         ],
-        comparisons=[_comparison(a, b, bootstrap, columns) for a, b in _pairs(contenders)],
+        comparisons=_corrected(
+            [_comparison(a, b, bootstrap, columns) for a, b in _pairs(contenders)]
+        ),
+        segments=_segments(
+            segment_users(sequences, users, positions), contenders, values[:, headlines], config
+        ),
     )
     ranks = pl.DataFrame(
         {
@@ -231,7 +255,7 @@ def _model_result(
     metrics: Mapping[str, Interval],
     ranking: Ranking,
     student: Ranking,
-    items: int,
+    lists: ListFigures,
 ) -> ModelResult:
     scorer = contender.scorer
     return {
@@ -241,15 +265,9 @@ def _model_result(
         "parameters_backbone": int(scorer.parameters_backbone),
         "bytes": int(scorer.bytes),
         "weights": scorer.weights if isinstance(scorer, Servable) else FLOAT32,
-        "metrics": {
-            name: {
-                "value": round(interval.value, _DIGITS),
-                "ci95": [round(interval.low, _DIGITS), round(interval.high, _DIGITS)],
-            }
-            for name, interval in metrics.items()
-        },
-        "coverage@10": round(ranking.coverage(items), _DIGITS),
+        "metrics": {name: _metric_value(interval) for name, interval in metrics.items()},
         "overlap@10": round(ranking.overlap(student), _DIGITS),
+        "lists": lists,
     }
 
 
@@ -279,7 +297,70 @@ def _comparison(
         "difference": round(found.value, _DIGITS),
         "ci95": [round(found.low, _DIGITS), round(found.high, _DIGITS)],
         "p": round(found.p, _DIGITS),
+        "p_holm": round(found.p, _DIGITS),
     }
+
+
+def _corrected(comparisons: list[Comparison]) -> list[Comparison]:
+    corrected = holm([comparison["p"] for comparison in comparisons])
+    for comparison, value in zip(comparisons, corrected, strict=True):
+        comparison["p_holm"] = round(value, _DIGITS)
+    return comparisons
+
+
+def _segments(
+    segments: Sequence[Segment],
+    contenders: Sequence[Contender],
+    headlines: NDArray[np.float64],
+    config: EvaluateModels,
+) -> list[SegmentResult]:
+    found = [_segment_result(segment, contenders, headlines, config) for segment in segments]
+    _corrected([comparison for segment in found for comparison in segment["comparisons"]])
+    return found
+
+
+def _segment_pairs(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
+    """The student and its variants, against what they should be worth and against the student."""
+    mine = [one.name for one in contenders if one.kind in (STUDENT, SERVABLE)]
+    others = [one.name for one in contenders if one.kind in (SASREC, STUDENT)]
+    others += [one.name for one in contenders if one.name == TRANSITIONS]
+    return [(a, b) for a, b in product(mine, others) if a != b]
+
+
+def _segment_result(
+    segment: Segment,
+    contenders: Sequence[Contender],
+    headlines: NDArray[np.float64],
+    config: EvaluateModels,
+) -> SegmentResult:
+    """`headlines` float64 [users, models] are all users' NDCG@10."""
+    bootstrap = Bootstrap.draw(headlines[segment.members], config.resamples, config.seed)
+    columns = {(contender.name, HEADLINE): place for place, contender in enumerate(contenders)}
+    return {
+        "kind": segment.kind,
+        "name": segment.name,
+        "users": bootstrap.users,
+        "enough_users": bootstrap.enough,
+        "models": {
+            contender.name: _metric_value(bootstrap.interval(place))
+            for place, contender in enumerate(contenders)
+        },
+        "comparisons": [
+            _comparison(a, b, bootstrap, columns) for a, b in _segment_pairs(contenders)
+        ],
+    }
+
+
+def _metric_value(interval: Interval) -> MetricValue:
+    return {
+        "value": round(interval.value, _DIGITS),
+        "ci95": [round(interval.low, _DIGITS), round(interval.high, _DIGITS)],
+    }
+
+
+def _rounded(figures: ListFigures) -> ListFigures:
+    values = {name: round(float(figures[name]), _DIGITS) for name in figures}  # type: ignore[literal-required]
+    return cast(ListFigures, values)
 
 
 def short(value: float, digits: int = 4) -> str:

@@ -35,11 +35,6 @@ class Ranking:
     ranks: Int32
     lists: Int32
 
-    def coverage(self, item_count: int) -> float:
-        """Share of the catalogue that stands in at least one user's top 10."""
-        shown = np.unique(self.lists)
-        return float(np.count_nonzero(shown != PADDING) / item_count)
-
     def overlap(self, other: "Ranking") -> float:
         """Mean share of what the other model lists that this one lists, too; empty lists are alike."""
         listed = other.lists != PADDING
