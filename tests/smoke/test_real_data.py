@@ -38,7 +38,7 @@ def test_movietweetings_gives_models_far_above_popularity(
     assert (data["users"], data["items"], data["interactions"]) == (5973, 3119, 102461)
     models = {model["name"]: model for model in summary["models"]}
     worst = models["popularity"]["metrics"]["ndcg@10"]["ci95"][1]
-    for name in ("teacher", "student", "int8", "pruned-int8"):
+    for name in ("teacher", "student", "float32", "int8", "pruned-int8"):
         assert models[name]["metrics"]["ndcg@10"]["ci95"][0] > worst, name
     assert (
         models["student"]["parameters_backbone"] <= 0.13 * models["teacher"]["parameters_backbone"]

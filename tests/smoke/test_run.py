@@ -27,8 +27,10 @@ STEPS = [
     "cache_teacher[0/2]",
     "cache_teacher[1/2]",
     "distill_student",
+    "prune_student[float32]",
     "prune_student[int8]",
     "prune_student[pruned-int8]",
+    "quantize_student[float32]",
     "quantize_student[int8]",
     "quantize_student[pruned-int8]",
     "evaluate_models",
@@ -78,6 +80,7 @@ def test_summary_is_complete_when_models_were_trained(first: dict) -> None:
         "sasrec",
         "teacher",
         "student",
+        "float32",
         "int8",
         "pruned-int8",
     ]
@@ -126,8 +129,10 @@ def test_steps_below_run_again_when_a_setting_changes(first: dict, run) -> None:
     again = run("--force", "--set", "distill_student.losses.cosine=0.5").summary
     assert executed(again) == NEVER_CACHED | {
         "distill_student",
+        "prune_student[float32]",
         "prune_student[int8]",
         "prune_student[pruned-int8]",
+        "quantize_student[float32]",
         "quantize_student[int8]",
         "quantize_student[pruned-int8]",
         "evaluate_models",
@@ -188,7 +193,7 @@ def test_table_and_places_are_printed_when_a_person_reads(command, tiny, home, f
         "run", "--interactions", SOURCE, "--home", str(home), "--force", *tiny, COLUMNS="140"
     )
     assert finished.code == 0, finished.err
-    for word in ("popularity", "transitions", "sasrec", "teacher", "student", "pruned-int8"):
+    for word in ("popularity", "transitions", "sasrec", "teacher", "student", "float32", "pruned-int8"):
         assert re.search(rf"^{word}\b", finished.out, re.MULTILINE), finished.out
     assert "drift" in finished.out
     assert "registry" in finished.out
