@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline import datasets, study
+from pipeline import datasets, registry, study
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(study.app, name="study")
+app.add_typer(registry.app, name="registry")
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""

@@ -119,6 +119,80 @@ def test_the_pointer_moves_and_back_when_versions_are_promoted(registry, add):
     assert (pointer["reason"], pointer["actor"], pointer["time"]) == ("better", "me", WHEN)
 
 
+def roll_back(registry):
+    return registry.rollback(reason="complaints", actor="me", time=WHEN)
+
+
+def served(registry, add, *numbers):
+    """Promote versions one after another."""
+    for model in range(1, max(numbers) + 1):
+        add(registry, model=model)
+    before = None
+    for number in numbers:
+        promote(registry, number, before)
+        before = number
+
+
+def test_a_rollback_goes_further_back_each_time_and_never_forward(registry, add):
+    served(registry, add, 1, 3, 2)
+    assert roll_back(registry).version == 3
+    assert roll_back(registry).version == 1
+    assert registry.production().number == 1
+    with pytest.raises(RegistryConflict, match="version 1 and nothing served before it"):
+        roll_back(registry)
+    moves = [(one.action, one.previous, one.version) for one in registry.decisions()]
+    assert moves[3:] == [("rollback", 2, 3), ("rollback", 3, 1)]
+
+
+def test_a_rollback_after_a_rollback_and_a_promotion_skips_what_was_taken_back(registry, add):
+    served(registry, add, 1, 2)
+    roll_back(registry)
+    add(registry, model=3)
+    promote(registry, 3, 1)
+    assert roll_back(registry).version == 1
+
+
+def test_a_version_that_served_twice_gives_way_to_what_served_between(registry, add):
+    served(registry, add, 1, 2, 1)
+    assert roll_back(registry).version == 2
+
+
+def test_there_is_no_way_back_when_nothing_was_promoted(registry, add):
+    add(registry)
+    with pytest.raises(RegistryConflict, match="production is no version"):
+        roll_back(registry)
+
+
+def test_a_rollback_fails_when_the_earlier_model_is_gone(registry, add):
+    served(registry, add, 1, 2)
+    (registry.version(1).path / "model" / "content.json").write_text("2\n")
+    with pytest.raises(ArtifactError, match=r"model/content\.json"):
+        roll_back(registry)
+    assert registry.production().number == 2
+
+
+def test_pruning_keeps_the_newest_production_and_the_way_back(registry, add):
+    served(registry, add, 2, 4)
+    for model in range(5, 9):
+        add(registry, model=model)
+    assert registry.prune(2, actor="me", time=WHEN) == [1, 3, 5, 6]
+    assert [version.number for version in registry.versions()] == [2, 4, 7, 8]
+    gone = [one for one in registry.decisions() if one.action == "prune"]
+    assert [one.version for one in gone] == [1, 3, 5, 6]
+    assert gone[0].reason == "only the newest 2 versions are kept"
+    assert roll_back(registry).version == 2
+    assert registry.prune(2, actor="me", time=WHEN) == [4]
+    assert not list((registry.path / "versions").glob(".removed-*"))
+
+
+def test_numbers_of_removed_versions_do_not_come_again(registry, add):
+    served(registry, add, 1)
+    for model in (2, 3):
+        add(registry, model=model)
+    registry.prune(1, actor="me", time=WHEN)
+    assert add(registry, model=4).number == 4
+
+
 def test_promotion_is_refused_when_somebody_moved_the_pointer(registry, add):
     add(registry)
     add(registry, model=2)

@@ -2,7 +2,7 @@
 
     versions/000001/            model/, evaluation/, timings/, reference/, version.json
     channels/production.json    which version serves, and who moved it there, when and why
-    decisions.jsonl             every promotion and refusal, in order; only ever appended to
+    decisions.jsonl             every promotion, refusal, rollback and removal; only ever appended to
 
 A version is written aside and renamed whole. The pointer moves by compare-and-swap under a file
 lock. There is no clock here: the caller says who acts and when.
@@ -64,8 +64,9 @@ class Decision:
     """One line of `decisions.jsonl`."""
 
     action: str
-    """`promote` or `refuse`."""
+    """`promote`, `refuse`, `rollback` or `prune`."""
     version: int | None
+    """What it is about; of a rollback, what serves since then."""
     previous: int | None
     """What was production when the decision fell."""
     reason: str
@@ -199,8 +200,8 @@ class Registry:
     ) -> Decision:
         """Make `version` production if production still is `expected_current`.
 
-        Going back is promoting an older version. Raises `RegistryConflict` when somebody else moved
-        the pointer first, `ArtifactError` when the version or its model is not whole.
+        Raises `RegistryConflict` when somebody else moved the pointer first, `ArtifactError` when the
+        version or its model is not whole.
         """
         with self._locked():
             current = self._current()
@@ -210,14 +211,70 @@ class Registry:
                     f"{_spell(expected_current)}; somebody moved it meanwhile, so look at "
                     f"decisions.jsonl and decide again about {_spell(version)}"
                 )
-            open_artifact(self.version(version).path / "model")
             decision = Decision(
                 "promote", version, current, reason, actor, time, dict(evidence or {})
             )
-            # The pointer holds the whole decision: a crash before the next line loses no reason.
-            _replace_json(self._pointer, asdict(decision))
-            self._append(decision)
-            return decision
+            return self._point(decision)
+
+    def rollback(self, *, reason: str, actor: str, time: str) -> Decision:
+        """Make production what it was before the present version was promoted.
+
+        A second rollback goes one promotion further back, never forward again. Raises
+        `RegistryConflict` when there is nothing to go back to, `ArtifactError` when that version or its
+        model is not whole.
+        """
+        with self._locked():
+            current = self._current()
+            earlier = [number for number in self._served() if number != current]
+            if current is None or not earlier:
+                raise RegistryConflict(
+                    f"{self._pointer}: production is {_spell(current)} and nothing served before it; "
+                    "promote another version instead"
+                )
+            return self._point(Decision("rollback", earlier[-1], current, reason, actor, time))
+
+    def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
+        """Remove all but the newest `keep` versions, production and what a rollback would bring back.
+
+        Returns the numbers that were removed; each is a line of the decision log.
+        """
+        with self._locked():
+            numbers = [version.number for version in self.versions()]
+            current = self._current()
+            needed = {current, *self._served()[-2:], *numbers[max(len(numbers) - keep, 0) :]}
+            removed = [number for number in numbers if number not in needed]
+            for number in removed:
+                # The decision comes first: a removal that was cut short is seen and done again.
+                reason = f"only the newest {keep} versions are kept"
+                self._append(Decision("prune", number, current, reason, actor, time))
+                aside = self._versions / f".removed-{number:06d}"
+                self._folder(number).rename(aside)
+                shutil.rmtree(aside)
+            return removed
+
+    def _served(self) -> list[int]:
+        """Which versions served, in order, each rollback having taken back what came after."""
+        served: list[int] = []
+        for decision in self._readable_decisions():
+            if decision.version is None:
+                continue
+            if decision.action == "promote":
+                served.append(decision.version)
+            elif decision.action == "rollback" and decision.version in served:
+                while served[-1] != decision.version:
+                    served.pop()
+            elif decision.action == "prune":
+                served = [number for number in served if number != decision.version]
+        return served
+
+    def _point(self, decision: Decision) -> Decision:
+        """Move the pointer to the version of a decision, under the lock."""
+        assert decision.version is not None
+        open_artifact(self.version(decision.version).path / "model")
+        # The pointer holds the whole decision: a crash before the next line loses no reason.
+        _replace_json(self._pointer, asdict(decision))
+        self._append(decision)
+        return decision
 
     def refuse(
         self,

@@ -193,7 +193,15 @@ def test_table_and_places_are_printed_when_a_person_reads(command, tiny, home, f
         "run", "--interactions", SOURCE, "--home", str(home), "--force", *tiny, COLUMNS="140"
     )
     assert finished.code == 0, finished.err
-    for word in ("popularity", "transitions", "sasrec", "teacher", "student", "float32", "pruned-int8"):
+    for word in (
+        "popularity",
+        "transitions",
+        "sasrec",
+        "teacher",
+        "student",
+        "float32",
+        "pruned-int8",
+    ):
         assert re.search(rf"^{word}\b", finished.out, re.MULTILINE), finished.out
     assert "drift" in finished.out
     assert "registry" in finished.out

@@ -1,0 +1,219 @@
+"""`python -m pipeline registry …`: what was made, what serves, who decided it, and the way back."""
+
+import getpass
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from slmrec.errors import ConfigError
+from slmrec.registry import Registry, Version
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Registered models: look, compare, promote, roll back.",
+)
+PLAIN_WIDTH = 120
+
+Home = Annotated[Path, typer.Option(help="Where runs, cache and registry live.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Number = Annotated[int, typer.Argument(help="A number of 'registry list'.")]
+Actor = Annotated[str, typer.Option(help="Who decides; default: the user of this process.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the decision log.")]
+VAR = Path("var")
+
+
+@app.command(name="list")
+def list_(home: Home = VAR, as_json: AsJson = False) -> None:
+    """List every version, what it was measured with, and which one serves.
+
+    Example: python -m pipeline registry list
+    """
+    registry = _registry(home)
+    versions = [_facts(version) for version in registry.versions()]
+    production = registry.production()
+    if as_json:
+        number = production.number if production else None
+        _print_json({"production": number, "versions": versions})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (
+        ("version", "right"),
+        ("model", "left"),
+        ("NDCG@10", "right"),
+        ("MB", "right"),
+        ("p50 ms", "right"),
+        ("interactions", "right"),
+        ("added", "left"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for facts in versions:
+        serves = production is not None and facts["version"] == production.number
+        table.add_row(
+            f"{facts['version']}{' *' if serves else ''}",
+            facts["name"],
+            _number(facts["ndcg@10"], ".4f"),
+            _number(facts["megabytes"], ".2f"),
+            _number(facts["batch1_p50_ms"], ".2f"),
+            f"{facts['interactions']:,}",
+            facts["added"],
+            style="bold" if serves else "",
+        )
+    console = _console()
+    console.print(table)
+    console.print("* production" if production else "nothing serves yet")
+
+
+@app.command()
+def show(number: Number, home: Home = VAR) -> None:
+    """Print all that is known of a version, as JSON.
+
+    Example: python -m pipeline registry show 3
+    """
+    version = _registry(home).version(number)
+    place = {"path": str(version.path)}
+    _print_json({**asdict(version), **place, "measured": _facts(version)})
+
+
+@app.command()
+def diff(one: Number, other: Number, home: Home = VAR) -> None:
+    """Print what differs between two versions, as JSON: one against the other.
+
+    Example: python -m pipeline registry diff 2 3
+    """
+    registry = _registry(home)
+    first, second = (_flat(registry.version(number)) for number in (one, other))
+    _print_json(
+        {
+            name: [first.get(name), second.get(name)]
+            for name in sorted({*first, *second})
+            if first.get(name) != second.get(name)
+        }
+    )
+
+
+@app.command()
+def promote(number: Number, reason: Reason, home: Home = VAR, actor: Actor = "") -> None:
+    """Make a version production, whatever its gates said; the decision names you.
+
+    Example: python -m pipeline registry promote 3 --reason "fixed the catalogue"
+    """
+    registry = _registry(home)
+    production = registry.production()
+    registry.promote(
+        number,
+        production.number if production else None,
+        reason=reason,
+        actor=actor or getpass.getuser(),
+        time=_now(),
+    )
+    _console().print(f"production is version {number}")
+
+
+@app.command()
+def rollback(reason: Reason, home: Home = VAR, actor: Actor = "") -> None:
+    """Make production what it was before the present version.
+
+    Example: python -m pipeline registry rollback --reason "complaints since Monday"
+    """
+    made = _registry(home).rollback(reason=reason, actor=actor or getpass.getuser(), time=_now())
+    _console().print(f"production is version {made.version}, as before version {made.previous}")
+
+
+@app.command()
+def decisions(home: Home = VAR, as_json: AsJson = False) -> None:
+    """List every decision, oldest first: who, when, about which version, and why.
+
+    Example: python -m pipeline registry decisions
+    """
+    made = _registry(home).decisions()
+    if as_json:
+        _print_json([asdict(decision) for decision in made])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("when", "what", "version", "before", "who", "why"):
+        table.add_column(name, overflow="fold")
+    for decision in made:
+        numbers = ("–" if n is None else str(n) for n in (decision.version, decision.previous))
+        table.add_row(decision.time, decision.action, *numbers, decision.actor, decision.reason)
+    _console().print(table)
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(help="How many of the newest versions stay.", min=1)] = 10,
+    home: Home = VAR,
+    actor: Actor = "",
+) -> None:
+    """Remove old versions; production and what a rollback would bring back stay.
+
+    Example: python -m pipeline registry prune --keep 5
+    """
+    removed = _registry(home).prune(keep, actor=actor or getpass.getuser(), time=_now())
+    listed = ", ".join(map(str, removed)) or "none"
+    _console().print(f"removed versions: {listed}")
+
+
+def _registry(home: Path) -> Registry:
+    from pipeline.local import Home as Place
+
+    found = Place(home).registry
+    if not Path(found).is_dir():
+        raise ConfigError(f"{found}: no registry there; run the pipeline first, or name its --home")
+    return Registry(found)
+
+
+def _facts(version: Version) -> dict[str, Any]:
+    """A version's own figures, as its evaluation and timings recorded them; none where they did not."""
+    metrics = _json(version.path / "evaluation" / "metrics.json")
+    timings = _json(version.path / "timings" / "timings.json")
+    models = metrics.get("models", [])
+    model = next((one for one in models if one.get("name") == version.name), {})
+    size = model.get("bytes")
+    return {
+        "version": version.number,
+        "name": version.name,
+        "added": version.added,
+        "interactions": version.data.interactions,
+        "users_evaluated": metrics.get("users"),
+        "megabytes": None if size is None else size / 1e6,
+        "batch1_p50_ms": timings.get(version.name, {}).get("batch1_p50"),
+        **{name: value["value"] for name, value in model.get("metrics", {}).items()},
+        "ndcg@10": model.get("metrics", {}).get("ndcg@10", {}).get("value"),
+    }
+
+
+def _flat(version: Version) -> dict[str, Any]:
+    recorded = asdict(version)
+    data = {f"data.{name}": value for name, value in recorded.pop("data").items()}
+    recorded.pop("path")
+    return {**recorded, **data, **_facts(version)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
