@@ -11,6 +11,7 @@ from rich.console import Console
 from pipeline import datasets, registry, study
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
+from pipeline.recommend import recommend
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
+app.command()(recommend)
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""

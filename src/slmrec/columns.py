@@ -66,3 +66,16 @@ class Ranks:
     USER_INDEX = "user_index"
     TARGET = "target"
     TARGET_COLD = "target_cold"
+
+
+class Recommendations:
+    """Lists that were made for people, a row a person."""
+
+    USER = "user_id"
+    ITEMS = "items"  # item ids, best first
+    SCORES = (
+        "scores"  # comparable within one list only; counts where no item of the person is known
+    )
+    KNOWN = "known_items"  # how many items of the history the model knows
+    VERSION = "model_version"
+    DIGEST = "model_digest"

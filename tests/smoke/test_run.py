@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from slmrec.artifacts import open_artifact
 from slmrec.models.servable import Servable
 
@@ -109,6 +112,20 @@ def test_promoted_model_answers_from_the_registry(first: dict, home: Path) -> No
     if first["promoted"]:
         version = home / "registry" / "versions" / f"{first['promoted']:06d}" / "model"
         assert open_artifact(version).digest == open_artifact(place).digest
+
+
+def test_everybody_gets_a_list_from_the_registered_model(
+    first: dict, home: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "lists.parquet"
+    command = ["recommend", "--model", "1", "--home", str(home), "--output", str(output)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    lists = pl.read_parquet(output)
+    assert len(lists) == first["data"]["users"]
+    assert set(lists["items"].list.len()) == {10}
+    assert set(lists["model_version"]) == {"1"}
+    assert all(lists["items"].list.n_unique() == 10)
 
 
 def test_only_uncached_steps_run_when_nothing_changed(first: dict, run) -> None:

@@ -1,0 +1,130 @@
+"""`python -m pipeline recommend`: lists for everybody, from a registered model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from slmrec.errors import ConfigError
+
+INTERRUPTED = 130
+
+
+def recommend(
+    model: Annotated[
+        str, typer.Option(help="'production', or a number of 'registry list'.")
+    ] = "production",
+    users: Annotated[str, typer.Option(help="'all', or a file with a user id a line.")] = "all",
+    k: Annotated[int, typer.Option(help="Length of a list.", min=1)] = 10,
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path(
+        "recommendations.parquet"
+    ),
+    home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
+    sequences: Annotated[
+        Path | None,
+        typer.Option(help="Histories: an artifact of build_sequences; default: the newest run's."),
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Items of the history may be listed again.")
+    ] = False,
+) -> None:
+    """Write the best items for every user, with scores and the model's version.
+
+    Stopped, the same command goes on after the last finished part.
+    Example: python -m pipeline recommend --users all --k 10 --output recommendations.parquet
+    """
+    from pipeline.local import Home
+    from slmrec.artifacts import open_artifact
+    from slmrec.data.sequences import load_sequences
+    from slmrec.models.recommend_all import Request, recommend_all
+    from slmrec.models.servable import KIND, Servable
+    from slmrec.registry import Registry
+
+    registry = Registry(Home(home).registry)
+    if model == "production":
+        version = registry.production()
+        if version is None:
+            raise ConfigError(f"{registry.path}: nothing serves yet; run the pipeline first")
+    elif model.isdecimal():
+        version = registry.version(int(model))
+    else:
+        raise ConfigError(f"--model: found '{model}', expected 'production' or a version's number")
+    histories = load_sequences(sequences or _newest_sequences(home))
+    console = Console(highlight=False)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    try:
+        with bar:
+            outcome = recommend_all(
+                Servable(open_artifact(version.path / "model", KIND)),
+                histories,
+                output,
+                Request(k, not include_seen, str(version.number)),
+                users=_named(users),
+                progress=_Bar(bar),
+            )
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on after the last finished part")
+        raise typer.Exit(INTERRUPTED) from None
+    console.print(f"{output}: {outcome.users:,} lists by version {version.number} ({version.name})")
+    if outcome.without_history:
+        console.print(
+            f"{outcome.without_history:,} of them hold what is most popular: the model knows no item "
+            "of these people"
+        )
+
+
+class _Bar:
+    """Progress of one piece of work as a bar."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("recommending", total=None)
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, message: str) -> None:
+        """Print above the bar."""
+        self._bar.console.print(message)
+
+
+def _named(users: str) -> list[str] | None:
+    if users == "all":
+        return None
+    path = Path(users)
+    if not path.is_file():
+        raise ConfigError(
+            f"--users: found '{users}', expected 'all' or a file with a user id a line"
+        )
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def _newest_sequences(home: Path) -> Path:
+    import json
+
+    for summary in sorted((home / "runs").glob("*/summary.json"), reverse=True):
+        places = json.loads(summary.read_text(encoding="utf-8"))["places"]
+        found = places.get("build_sequences.sequences")
+        if found and Path(found).is_dir():
+            return Path(found)
+    raise ConfigError(
+        f"{home / 'runs'}: no finished run whose sequences are still there; run the pipeline, or give "
+        "--sequences"
+    )
