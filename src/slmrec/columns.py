@@ -66,6 +66,9 @@ class Ranks:
     USER_INDEX = "user_index"
     TARGET = "target"
     TARGET_COLD = "target_cold"
+    NEGATIVES = (
+        "negatives"  # int32 array, items that a target is ranked among; in a file of its own
+    )
 
 
 class Recommendations:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -47,6 +48,9 @@ def test_artifact_holds_the_evaluation_when_it_is_read_back(evaluation, tmp_path
     artifact = open_artifact(tmp_path / "evaluation", "evaluation")
     assert artifact.json("metrics.json") == evaluation.results
     assert pl.read_parquet(artifact.file("ranks.parquet")).equals(evaluation.ranks)
+    negatives = pl.read_parquet(artifact.file("negatives.parquet"))
+    assert negatives["user_index"].to_list() == evaluation.probe.users.tolist()
+    assert negatives["negatives"].to_numpy().tolist() == evaluation.probe.negatives.tolist()
     assert artifact.properties == {"users": 35, "headline": "ndcg@10"}
 
 
@@ -96,9 +100,8 @@ def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, save):
 
 
 def test_page_warns_when_users_are_few(evaluation, save):
-    few = type(evaluation)(
-        {**evaluation.results, "users": 8, "enough_users": False}, pl.DataFrame()
-    )
+    results = {**evaluation.results, "users": 8, "enough_users": False}
+    few = dataclasses.replace(evaluation, results=results)
     assert "Not enough data: 8 users" in save(few).file("report.html").read_text()
 
 

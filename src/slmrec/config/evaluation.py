@@ -27,6 +27,11 @@ class EvaluateModels(Section):
     """Timed single-user requests a model, after warm-up."""
     batch_users: Positive = 64
     """Users a request in the timing of batches."""
+    probe_users: Positive = 2000
+    """Test users, evenly spread, of whom the costlier questions are asked: sampled negatives, shortened
+    histories."""
+    sampled_negatives: Positive = 999
+    """Items that a target is ranked among in the SLMRec paper's protocol."""
     seed: Seed = 17
 
 

@@ -17,7 +17,15 @@ from slmrec.evaluation.bootstrap import Bootstrap, Interval, holm
 from slmrec.evaluation.lists import ListFigures, Touched, list_figures
 from slmrec.evaluation.metrics import HEADLINE, HEADLINE_CUTOFF, metric_names, ndcg, per_user
 from slmrec.evaluation.ranking import Ranking, rank_users
+from slmrec.evaluation.sampled import (
+    Probe,
+    SampledValue,
+    draw_probe,
+    sampled_metrics,
+    sampled_ranks,
+)
 from slmrec.evaluation.segments import Segment, segment_users
+from slmrec.evaluation.shortcuts import Shortcuts, diagnose, repeat_share
 from slmrec.models.scorer import Scorer
 from slmrec.models.servable import Servable
 from slmrec.progress import Progress, Silent
@@ -81,6 +89,14 @@ class Comparison(TypedDict):
     """Corrected for all comparisons of its list; those of segments are one list."""
 
 
+class SampledResult(TypedDict):
+    """Metrics among sampled negatives, for comparison with published figures."""
+
+    users: int
+    negatives: int
+    models: dict[str, dict[str, SampledValue]]
+
+
 class SegmentResult(TypedDict):
     """One group of users: NDCG@10 of each model, and its differences."""
 
@@ -103,17 +119,21 @@ class Results(TypedDict):
     models: list[ModelResult]
     comparisons: list[Comparison]
     segments: list[SegmentResult]
+    sampled: SampledResult
+    shortcuts: Shortcuts
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What was found, and from which ranks.
 
-    `ranks` has a row for each evaluated user: the columns `Ranks` and an int32 column a model.
+    `ranks` has a row for each evaluated user: the columns `Ranks` and an int32 column a model. `probe`
+    holds the sampled negatives.
     """
 
     results: Results
     ranks: pl.DataFrame
+    probe: Probe
 
     def model(self, name: str) -> ModelResult:
         """Find the results of one model."""
@@ -160,6 +180,11 @@ def evaluate(
     headlines = [columns[contender.name, HEADLINE] for contender in contenders]
     student = next(contender.name for contender in contenders if contender.kind == STUDENT)
     touched = Touched(sequences)
+    probe = draw_probe(
+        sequences, users, positions, config.probe_users, config.sampled_negatives, config.seed
+    )
+    done = len(contenders) * len(users)
+    progress.update(done, done, "sampled negatives and shortened histories")
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     cold = _cold_items(sequences)[targets]
     results = Results(
@@ -184,6 +209,16 @@ def evaluate(
         segments=_segments(
             segment_users(sequences, users, positions), contenders, values[:, headlines], config
         ),
+        sampled=_sampled(contenders, sequences, probe, config),
+        shortcuts=_shortcuts(
+            contenders,
+            sequences,
+            users,
+            positions,
+            probe,
+            {one.name: float(bootstrap.means[columns[one.name, HEADLINE]]) for one in contenders},
+            config,
+        ),
     )
     ranks = pl.DataFrame(
         {
@@ -193,7 +228,7 @@ def evaluate(
             **{name: ranking.ranks for name, ranking in rankings.items()},
         }
     )
-    return Evaluation(results, ranks)
+    return Evaluation(results, ranks, probe)
 
 
 def _check(contenders: Sequence[Contender]) -> None:
@@ -317,6 +352,44 @@ def _segments(
     found = [_segment_result(segment, contenders, headlines, config) for segment in segments]
     _corrected([comparison for segment in found for comparison in segment["comparisons"]])
     return found
+
+
+def _sampled(
+    contenders: Sequence[Contender], sequences: Sequences, probe: Probe, config: EvaluateModels
+) -> SampledResult:
+    return {
+        "users": len(probe.users),
+        "negatives": config.sampled_negatives,
+        "models": {
+            one.name: sampled_metrics(
+                sampled_ranks(one.scorer, sequences, probe, one.name), config.resamples, config.seed
+            )
+            for one in contenders
+        },
+    }
+
+
+def _shortcuts(
+    contenders: Sequence[Contender],
+    sequences: Sequences,
+    users: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    probe: Probe,
+    quality: Mapping[str, float],
+    config: EvaluateModels,
+) -> Shortcuts:
+    student = next(one for one in contenders if one.kind == STUDENT)
+    return diagnose(
+        student.scorer,
+        sequences,
+        probe,
+        {one.name: quality[one.name] for one in contenders if one.kind == BASELINE},
+        quality[student.name],
+        repeat_share(sequences, users, positions),
+        exclude_seen=config.filter_seen,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
 
 
 def _segment_pairs(contenders: Sequence[Contender]) -> list[tuple[str, str]]:

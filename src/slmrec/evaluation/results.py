@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
+
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
+from slmrec.columns import Ranks
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.evaluate import Evaluation
 from slmrec.evaluation.plots import cost_svg, quality_svg
@@ -28,13 +31,18 @@ def save_evaluation(
     config: EvaluateModels,
     inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
-    """Publish `metrics.json` and `ranks.parquet`."""
+    """Publish `metrics.json`, `ranks.parquet` and the sampled negatives, `negatives.parquet`."""
     properties = {key: evaluation.results[key] for key in ("users", "headline")}
     with publish(
         directory, EVALUATION, config=config.to_json(), inputs=inputs, properties=properties
     ) as staging:
         write_json(staging / "metrics.json", evaluation.results)
         evaluation.ranks.write_parquet(staging / "ranks.parquet", compression="zstd")
+        negatives = {
+            Ranks.USER_INDEX: evaluation.probe.users,
+            Ranks.NEGATIVES: evaluation.probe.negatives,
+        }
+        pl.DataFrame(negatives).write_parquet(staging / "negatives.parquet", compression="zstd")
     return open_artifact(directory, EVALUATION)
 
 
