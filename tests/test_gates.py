@@ -7,6 +7,7 @@ from slmrec.errors import ConfigError
 from slmrec.gates import GatePolicy, Production, check_gates
 from slmrec.policy import load_policy
 
+NEWEST = 1000
 POLICY = GatePolicy(
     min_users=200,
     min_gain_over_popularity=0.0,
@@ -16,6 +17,9 @@ POLICY = GatePolicy(
     max_batch1_p95_ms=5.0,
     max_megabytes=10.0,
     max_backbone_share_of_teacher=0.13,
+    min_coverage=0.01,
+    min_overlap_with_student=0.9,
+    max_group_p=0.05,
 )
 
 
@@ -25,6 +29,8 @@ def entry(name, ndcg, backbone, size=1_000_000):
         "parameters_backbone": backbone,
         "bytes": size,
         "metrics": {"ndcg@10": {"value": ndcg, "ci95": [ndcg - 0.005, ndcg + 0.005]}},
+        "overlap@10": 0.97,
+        "lists": {"coverage": 0.2},
     }
 
 
@@ -40,8 +46,19 @@ def good():
             compared("int8", "popularity", [0.01, 0.03]),
             compared("int8", "transitions", [-0.002, 0.004]),
         ],
+        "segments": [group("light"), group("heavy"), group("new", enough_users=False)],
     }
     return metrics, {"int8": {"batch1_p50": 0.2, "batch1_p95": 0.4}}
+
+
+def group(name, *, difference=-0.001, p=0.4, enough_users=True):
+    pair = {"a": "int8", "b": "student", "difference": difference, "p_holm": p}
+    return {
+        "kind": "history",
+        "name": name,
+        "enough_users": enough_users,
+        "comparisons": [pair],
+    }
 
 
 def compared(a, b, interval):
@@ -53,6 +70,7 @@ def check(metrics, timings, production=None, evaluated="data"):
         metrics,
         timings,
         candidate="int8",
+        newest=NEWEST,
         sequences_digest="data",
         evaluated_digest=evaluated,
         production=production,
@@ -73,7 +91,7 @@ def put(content, path, value):
 
 def test_every_gate_passes_when_the_candidate_is_good():
     gates = check(*good())
-    assert len(gates) == 9
+    assert len(gates) == 13
     assert all(gate.passed for gate in gates.values())
     assert gates["close_to_student"].found == "1 %"  # 1 - .0495 / .05
     assert gates["backbone_share_of_teacher"].found == "12.5 %"
@@ -87,6 +105,8 @@ WORSE = [
     (("comparisons", 1, "ci95"), [-0.02, -0.001], "not_below_transitions"),
     (("models", 1, "metrics", "ndcg@10", "value"), 0.0506, "close_to_student"),
     ((*CANDIDATE, "bytes"), 10_000_001, "size"),
+    ((*CANDIDATE, "overlap@10"), 0.89, "parity"),
+    ((*CANDIDATE, "lists", "coverage"), 0.009, "coverage"),
     ((*CANDIDATE, "parameters_backbone"), 104_001, "backbone_share_of_teacher"),
 ]
 
@@ -107,6 +127,10 @@ def test_a_gate_refuses_when_its_number_is_too_bad(path, value, gate):
         (("comparisons", 1, "ci95", 1), "not_below_transitions"),
         (("models", 1, "metrics", "ndcg@10", "value"), "close_to_student"),
         ((*CANDIDATE, "bytes"), "size"),
+        ((*CANDIDATE, "overlap@10"), "parity"),
+        ((*CANDIDATE, "lists", "coverage"), "coverage"),
+        (("segments", 0, "comparisons", 0, "difference"), "no_group_hurt"),
+        (("segments", 1, "comparisons", 0, "p_holm"), "no_group_hurt"),
         (("models", 0, "parameters_backbone"), "backbone_share_of_teacher"),
     ],
 )
@@ -124,8 +148,34 @@ def test_latency_refuses_when_it_is_too_long_or_missing(value):
     assert "latency" in refused(metrics, {})
 
 
+def test_a_candidate_that_is_worse_for_one_group_alone_is_refused_by_that_gate():
+    metrics, timings = good()
+    metrics["segments"][0] = group("light", difference=-0.01, p=0.049)
+    assert refused(metrics, timings) == {"no_group_hurt"}
+    assert check(metrics, timings)["no_group_hurt"].found == "history: light -0.0100"
+    metrics["segments"][0] = group("light", difference=-0.01, p=0.051)
+    assert refused(metrics, timings) == set()
+    metrics["segments"][0] = group("light", difference=0.01, p=0.001)  # better
+    assert refused(metrics, timings) == set()
+
+
+def test_groups_of_too_few_users_are_not_judged_and_none_at_all_refuses():
+    metrics, timings = good()
+    metrics["segments"][2] = group("new", difference=-0.5, p=0.0, enough_users=False)
+    assert refused(metrics, timings) == set()
+    metrics["segments"] = metrics["segments"][2:]
+    assert refused(metrics, timings) == {"no_group_hurt"}
+
+
+@pytest.mark.parametrize(("newest", "passes"), [(NEWEST, True), (NEWEST + 1, False)])
+def test_data_older_than_productions_refuse(newest, passes):
+    production = Production(3, "other data", good()[0], "int8", newest)
+    assert check(*good(), production)["data_not_older"].passed is passes
+
+
 def test_no_gate_passes_when_nothing_was_measured():
-    assert len(refused({}, {}, evaluated="")) == 9
+    # all but the age of the data, which is known without a measurement
+    assert len(refused({}, {}, evaluated="")) == 12
 
 
 def test_the_candidate_refuses_when_it_was_evaluated_on_other_data():
@@ -152,7 +202,7 @@ def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(record
     # The candidate's interval ends at .0495 + .005 = .0545.
     theirs = copy.deepcopy(good()[0])
     put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), recorded)
-    gate = check(*good(), Production(3, "data", theirs, "int8"))["not_below_production"]
+    gate = check(*good(), Production(3, "data", theirs, "int8", NEWEST))["not_below_production"]
     assert gate.passed is passes
     assert "version 3, same data" in gate.evidence
 
@@ -160,13 +210,15 @@ def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(record
 def test_the_floor_is_the_measure_when_production_saw_other_data():
     theirs = copy.deepcopy(good()[0])
     put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), 0.9)
-    gate = check(*good(), Production(3, "older data", theirs, "int8"))["not_below_production"]
+    gate = check(*good(), Production(3, "older data", theirs, "int8", NEWEST))[
+        "not_below_production"
+    ]
     assert gate.passed
     assert gate.required == "at least 0.01"
 
 
 def test_production_refuses_when_its_evaluation_is_not_readable():
-    assert refused(*good(), Production(3, "data", {}, "int8")) == {"not_below_production"}
+    assert refused(*good(), Production(3, "data", {}, "int8", NEWEST)) == {"not_below_production"}
 
 
 def test_the_committed_policies_are_read_when_they_are_strict(tmp_path):

@@ -57,6 +57,7 @@ def run(
         metrics,
         timed.json("timings.json"),
         candidate=chosen,
+        newest=data_facts(data).last,
         sequences_digest=data.artifact.digest,
         evaluated_digest=measured.inputs.get("sequences", ""),
         production=_known(production),
@@ -152,4 +153,5 @@ def _known(production: Version | None) -> Production | None:
         production.data.sequences_digest,
         measured.json("metrics.json"),
         str(timed.json("choice.json")["name"]),
+        production.data.last,
     )

@@ -35,6 +35,13 @@ class GatePolicy(Section):
     """10^6 bytes of stored weights."""
     max_backbone_share_of_teacher: Rate
     """Parameters without the embedding tables."""
+    min_coverage: Share
+    """Of the catalogue that stands in some user's top 10."""
+    min_overlap_with_student: Share
+    """Of the student's top-10 lists that the candidate lists, too."""
+    max_group_p: Share
+    """A group of users counts as hurt by compression where the candidate is worse than the student and
+    the p-value, corrected for all groups, lies below."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Production:
     """Its `metrics.json`."""
     candidate: str
     """The name under which those hold it."""
+    newest: int
+    """Time of the newest interaction behind it, seconds."""
 
 
 def check_gates(
@@ -66,6 +75,7 @@ def check_gates(
     timings: Mapping[str, Any],
     *,
     candidate: str,
+    newest: int,
     sequences_digest: str,
     evaluated_digest: str,
     production: Production | None,
@@ -74,16 +84,30 @@ def check_gates(
     """Put the candidate of an evaluation through every gate, in a fixed order.
 
     `metrics` and `timings` are the contents of `metrics.json` and `timings.json`, `candidate` the name
-    under which they hold it;
+    under which they hold it, `newest` the time of the newest interaction behind it;
     `evaluated_digest` is the digest of the sequences that the evaluation names as its input.
     """
     name, result = candidate, _model(metrics, candidate)
     return [
         _same_data(sequences_digest, evaluated_digest),
+        _not_older(newest, production),
         _at_least("users_evaluated", metrics.get("users"), policy.min_users, "metrics.json: users"),
         _above_popularity(metrics, name, policy),
         _not_below_transitions(metrics, name, policy),
         _close_to_student(metrics, result, policy),
+        _at_least(
+            "parity",
+            _at(result, "overlap@10"),
+            policy.min_overlap_with_student,
+            f"metrics.json: {name}.overlap@10, lists shared with the student",
+        ),
+        _no_group_hurt(metrics, name, policy),
+        _at_least(
+            "coverage",
+            _at(result, "lists", "coverage"),
+            policy.min_coverage,
+            f"metrics.json: {name}.lists.coverage",
+        ),
         _not_below_production(result, sequences_digest, production, policy),
         _at_most(
             "latency",
@@ -110,6 +134,42 @@ def _same_data(expected: str, found: str) -> Gate:
         found[:12] or "not recorded",
         expected[:12],
         "evaluation/manifest.json: inputs.sequences",
+    )
+
+
+def _not_older(newest: int, production: Production | None) -> Gate:
+    known = None if production is None else production.newest
+    return Gate(
+        "data_not_older",
+        known is None or newest >= known,
+        f"newest interaction at {newest}",
+        "no production yet" if known is None else f"at {known} or later",
+        "sequences: timestamps; the registry's version",
+    )
+
+
+def _no_group_hurt(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
+    """Every group that has enough users must be there with a difference that can be read."""
+    hurt, judged, readable = [], 0, True
+    for group in metrics.get("segments") or ():
+        if not group.get("enough_users"):
+            continue
+        pairs = group.get("comparisons") or ()
+        mine = [one for one in pairs if (one.get("a"), one.get("b")) == (name, "student")]
+        pair: Mapping[str, Any] = mine[0] if mine else {}
+        difference, p = _number(pair.get("difference")), _number(pair.get("p_holm"))
+        judged += 1
+        if difference is None or p is None:
+            readable = False
+        elif difference < 0 and p < policy.max_group_p:
+            hurt.append(f"{group.get('kind')}: {group.get('name')} {difference:+.4f}")
+    found = "; ".join(hurt) if hurt else f"none of {judged}" if judged else "not measured"
+    return Gate(
+        "no_group_hurt",
+        bool(judged) and readable and not hurt,
+        found if readable else "not measured for every group",
+        f"no group of users with a loss to the student at p < {policy.max_group_p:g}, corrected",
+        f"metrics.json: segments, {name} − student",
     )
 
 

@@ -66,6 +66,8 @@ class Workshop:
                 "parameters_backbone": backbone,
                 "bytes": 1000,
                 "metrics": {"ndcg@10": scored},
+                "overlap@10": 0.97,
+                "lists": {"coverage": 0.2},
             }
 
         metrics = {
@@ -74,6 +76,16 @@ class Workshop:
                 entry("teacher", 0.05, 800),
                 entry("student", 0.05, 100),
                 entry("int8", ndcg, 100),
+            ],
+            "segments": [
+                {
+                    "kind": "history",
+                    "name": "light",
+                    "enough_users": True,
+                    "comparisons": [
+                        {"a": "int8", "b": "student", "difference": 0.0, "p_holm": 1.0}
+                    ],
+                }
             ],
             "comparisons": [
                 {"a": "int8", "b": other, "metric": "ndcg@10", "ci95": [0.01, 0.02]}
@@ -108,7 +120,7 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     (decision,) = workshop.registry.decisions()
     assert (decision.action, decision.time, decision.actor) == ("promote", WHEN, "pipeline")
     assert decision.evidence["model"] == production.model_digest
-    assert metadata["headline"] == "version 1 (int8): passed all 9 gates"
+    assert metadata["headline"] == "version 1 (int8): passed all 13 gates"
 
 
 def test_nothing_changes_when_the_candidate_is_production_already(workshop):

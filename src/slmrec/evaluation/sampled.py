@@ -1,8 +1,8 @@
 """The SLMRec paper's protocol: the target among sampled negatives, beside the full ranking.
 
 Sampled metrics are not the full ones and may order models otherwise (Krichene and Rendle, KDD 2020);
-they are measured to compare with published figures only. Unlike the paper's code the negatives are drawn
-once, from a seed, and stored.
+they are measured to compare with published figures only. Unlike the paper's code the negatives are
+drawn once, from a seed, and stored.
 """
 
 from dataclasses import dataclass
