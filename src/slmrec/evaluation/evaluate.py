@@ -94,6 +94,7 @@ class SampledResult(TypedDict):
 
     users: int
     negatives: int
+    """Of a user; small catalogues have fewer than were asked for."""
     models: dict[str, dict[str, SampledValue]]
 
 
@@ -359,7 +360,7 @@ def _sampled(
 ) -> SampledResult:
     return {
         "users": len(probe.users),
-        "negatives": config.sampled_negatives,
+        "negatives": int((probe.negatives > 0).sum(axis=1).max()),
         "models": {
             one.name: sampled_metrics(
                 sampled_ranks(one.scorer, sequences, probe, one.name), config.resamples, config.seed
