@@ -6,7 +6,7 @@ READY := .venv/.installed-from-lock
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format compile lock setup clean
+.PHONY: help run test test-slow check format compile lock setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ run: setup ## set up, then run the whole DAG on the built-in sample
 
 test: setup ## set up, then run every test (about 7 minutes on 2 cores)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: setup ## set up, then run the simulations that 'make test' leaves out
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
 	$(BIN)/ruff check
