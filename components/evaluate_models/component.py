@@ -3,7 +3,7 @@
 from typing import List  # noqa: UP035  KFP recognises a list of artifacts by this name
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Input, Markdown, Metrics, Model, Output
 
 from components import images
 
@@ -20,6 +20,7 @@ def evaluate_models(
     timings: Output[Dataset],
     metrics: Output[Metrics],
     page: Output[HTML],
+    card: Output[Markdown],
 ) -> None:
     """Rank, compare and time every model on the same test users, and choose the candidate."""
     from components.evaluate_models.step import run
@@ -35,6 +36,7 @@ def evaluate_models(
         timings.path,
         metrics.path,
         page.path,
+        card.path,
     )
-    for output in (evaluation, timings, metrics, page):
+    for output in (evaluation, timings, metrics, page, card):
         output.metadata.update(found)

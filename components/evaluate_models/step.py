@@ -19,7 +19,7 @@ from slmrec.evaluation.evaluate import (
     evaluate,
     headline,
 )
-from slmrec.evaluation.results import PAGE, save_evaluation, save_timings
+from slmrec.evaluation.results import CARD, PAGE, save_evaluation, save_timings
 from slmrec.evaluation.selection import choose_candidate, standings
 from slmrec.evaluation.speed import measure_speed, request_histories
 from slmrec.models.loading import load_scorer
@@ -29,7 +29,7 @@ from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
 
 
-@step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page"))
+@step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page", "card"))
 def run(
     progress: Progress,
     sequences: str,
@@ -42,8 +42,9 @@ def run(
     timings: str,
     metrics: str,
     page: str,
+    card: str,
 ) -> dict[str, Any]:
-    """Write the artifacts `evaluation` and `timings`, the headline figures and the page."""
+    """Write the artifacts `evaluation` and `timings`, the headline figures, page and card."""
     settings = EvaluateModels.from_json(config)
     histories = load_sequences(sequences)
     assert histories.artifact is not None
@@ -86,10 +87,11 @@ def run(
     )
     candidate = found.model(choice.name)
     figures = {name: metric["value"] for name, metric in candidate["metrics"].items()}
-    for path in (metrics, page):
+    for path in (metrics, page, card):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_json(Path(metrics), {"candidate": candidate["name"], **figures})
     shutil.copyfile(timed.file(PAGE), page)
+    shutil.copyfile(timed.file(CARD), card)
     return {
         "digest": saved.digest,
         "headline": f"{headline(found)}; candidate {choice.name}",

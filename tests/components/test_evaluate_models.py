@@ -66,7 +66,10 @@ def inputs(tmp_path_factory):
 
 def arguments(inputs, outputs):
     models = [str(inputs / kind) for kind in ("sequences", "sasrec", "teacher", "student")]
-    written = [str(outputs / name) for name in ("evaluation", "timings", "kfp/metrics", "kfp/page")]
+    written = [
+        str(outputs / name)
+        for name in ("evaluation", "timings", "kfp/metrics", "kfp/page", "kfp/card")
+    ]
     return (*models, [str(inputs / "plain")], CONFIG, *written)
 
 
@@ -89,6 +92,10 @@ def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
     assert figures["ndcg@10"] == candidate["ndcg@10"]["value"] == metadata["ndcg@10"]
     page = (tmp_path / "kfp/page").read_bytes()
     assert page == timings.file("report.html").read_bytes()
+    card = (tmp_path / "kfp/card").read_text()
+    assert card == timings.file("card.md").read_text()
+    assert card.startswith("# plain: a recommender of the next item\n")
+    assert "| plain (this one) |" in card
     json.dumps(metadata)
 
 

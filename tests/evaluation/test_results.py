@@ -111,3 +111,19 @@ def test_figures_carry_no_date_when_written(evaluation, save):
         text = timed.file(name).read_text()
         assert "dc:date" not in text
         assert text.rstrip().endswith("</svg>")
+
+
+def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
+    card = save(evaluation).file("card.md").read_text()
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[:5]] == [
+        "| model",
+        "| ---",
+        "| popularity",
+        "| student",
+        f"| {HOSTILE} (this one)",
+    ]
+    assert "35 people, the next item of each" in card
+    assert "not enough data" in card  # quarters of 35 people
+    assert evaluation.results["shortcuts"]["sentence"] in card
+    assert "undefined" not in card.lower()

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.bootstrap import MIN_USERS
-from slmrec.evaluation.evaluate import Evaluation, headline, short
+from slmrec.evaluation.evaluate import TEACHER, Evaluation, headline, short
 from slmrec.evaluation.metrics import HEADLINE, metric_names
 from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
@@ -21,6 +21,15 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _PAGES.filters["short"] = short
+_CARDS = Environment(
+    loader=PackageLoader("slmrec.evaluation", "templates"),
+    autoescape=False,  # noqa: S701 - Markdown; names of models hold nothing that it would read
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_CARDS.filters["short"] = short
 
 
 def render(
@@ -47,4 +56,20 @@ def render(
         resamples=config.resamples,
         batch_users=config.batch_users,
         min_users=MIN_USERS,
+    )
+
+
+def render_card(evaluation: Evaluation, timings: Timings, choice: Choice, machine: Machine) -> str:
+    """Write the candidate's model card, as Markdown: what it is, how good, for whom, and its limits."""
+    models = evaluation.results["models"]
+    return _CARDS.get_template("card.md").render(
+        results=evaluation.results,
+        model=evaluation.model(choice.name),
+        teacher=next(
+            (one for one in models if one["kind"] == TEACHER), evaluation.model(choice.name)
+        ),
+        timings=timings,
+        choice=choice,
+        machine=describe(machine),
+        headline=HEADLINE,
     )

@@ -15,14 +15,14 @@ from slmrec.columns import Ranks
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.evaluate import Evaluation
 from slmrec.evaluation.plots import cost_svg, quality_svg
-from slmrec.evaluation.report import render
+from slmrec.evaluation.report import render, render_card
 from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
 from slmrec.models.machine import Machine
 
 EVALUATION = "evaluation"
 TIMINGS = "timings"
-CHOICE, PAGE = "choice.json", "report.html"
+CHOICE, PAGE, CARD = "choice.json", "report.html", "card.md"
 
 
 def save_evaluation(
@@ -55,7 +55,7 @@ def save_timings(
     config: EvaluateModels,
     inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
-    """Publish `timings.json`, `choice.json`, the page `report.html` and its figures."""
+    """Publish `timings.json`, `choice.json`, `report.html` with its figures and the model card."""
     figures = {
         "quality.svg": quality_svg(evaluation, choice.name),
         "cost.svg": cost_svg(evaluation, timings, choice.name),
@@ -73,4 +73,6 @@ def save_timings(
             (staging / name).write_text(figure, encoding="utf-8")
         page = render(evaluation, timings, choice, machine, figures, config)
         (staging / PAGE).write_text(page, encoding="utf-8")
+        card = render_card(evaluation, timings, choice, machine)
+        (staging / CARD).write_text(card, encoding="utf-8")
     return open_artifact(directory, TIMINGS)
