@@ -121,8 +121,9 @@ def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
         "| ---",
         "| popularity",
         "| student",
-        f"| {HOSTILE} (this one)",
+        "| &lt;script&gt;alert(1)&lt;/script&gt;$x$ (this one)",
     ]
+    assert "<script" not in card
     assert "35 people, the next item of each" in card
     assert "not enough data" in card  # quarters of 35 people
     assert evaluation.results["shortcuts"]["sentence"] in card
