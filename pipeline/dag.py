@@ -42,6 +42,7 @@ def compress_and_promote(
     caches: Input[list[Dataset]],
     variants: list[str],
     registry: str,
+    production: str,
     code_digest: str,
     settings_digest: str,
     started: str,
@@ -69,6 +70,8 @@ def compress_and_promote(
         teacher=teacher,
         student=student,
         variants=dsl.Collected(quantized.outputs["servable"]),
+        registry=registry,
+        production=production,
         config=evaluate_models_config,
     )
     # Moves the production pointer, or refuses and says which gate.
@@ -178,6 +181,7 @@ def slmrec_pipeline(
             caches=dsl.Collected(cached.outputs["cache"]),
             variants=variants,
             registry=registry,
+            production=snapshot.outputs["production"],
             code_digest=code_digest,
             settings_digest=settings_digest,
             started=started,

@@ -1,4 +1,3 @@
-import copy
 import math
 
 import pytest
@@ -15,6 +14,7 @@ POLICY = GatePolicy(
     max_loss_share_to_student=0.02,
     min_ndcg=0.01,
     max_batch1_p95_ms=5.0,
+    max_latency_increase=0.15,
     max_megabytes=10.0,
     max_backbone_share_of_teacher=0.13,
     min_coverage=0.01,
@@ -91,7 +91,7 @@ def put(content, path, value):
 
 def test_every_gate_passes_when_the_candidate_is_good():
     gates = check(*good())
-    assert len(gates) == 13
+    assert len(gates) == 15
     assert all(gate.passed for gate in gates.values())
     assert gates["close_to_student"].found == "1 %"  # 1 - .0495 / .05
     assert gates["backbone_share_of_teacher"].found == "12.5 %"
@@ -169,13 +169,15 @@ def test_groups_of_too_few_users_are_not_judged_and_none_at_all_refuses():
 
 @pytest.mark.parametrize(("newest", "passes"), [(NEWEST, True), (NEWEST + 1, False)])
 def test_data_older_than_productions_refuse(newest, passes):
-    production = Production(3, "other data", good()[0], "int8", newest)
-    assert check(*good(), production)["data_not_older"].passed is passes
+    gates = check(*against_production(), Production(3, newest))
+    assert gates["data_not_older"].passed is passes
 
 
 def test_no_gate_passes_when_nothing_was_measured():
-    # all but the age of the data, which is known without a measurement
-    assert len(refused({}, {}, evaluated="")) == 12
+    # all but those that ask for nothing before there is a production model
+    passed = {"data_not_older", "no_group_below_production", "latency_to_production"}
+    assert len(refused({}, {}, evaluated="")) == 15 - len(passed)
+    assert len(refused({}, {}, PRODUCTION, evaluated="")) == 15 - 1
 
 
 def test_the_candidate_refuses_when_it_was_evaluated_on_other_data():
@@ -197,28 +199,69 @@ def test_another_metric_does_not_count_when_the_headline_is_missing():
     assert refused(metrics, timings) == {"above_popularity"}
 
 
-@pytest.mark.parametrize(("recorded", "passes"), [(0.0544, True), (0.0546, False)])
-def test_production_is_the_measure_when_it_was_evaluated_on_the_same_data(recorded, passes):
-    # The candidate's interval ends at .0495 + .005 = .0545.
-    theirs = copy.deepcopy(good()[0])
-    put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), recorded)
-    gate = check(*good(), Production(3, "data", theirs, "int8", NEWEST))["not_below_production"]
-    assert gate.passed is passes
-    assert "version 3, same data" in gate.evidence
+def against_production(number=3, interval=(-0.002, 0.001), **group_changes):
+    """Metrics and timings in which version `number` was judged on the same users."""
+    metrics, timings = good()
+    metrics["production"] = str(number)
+    metrics["comparisons"].append(compared("int8", "production", list(interval)))
+    for one in metrics["segments"]:
+        own = dict(one["comparisons"][0], b="production")
+        one["comparisons"].append(own)
+    metrics["segments"][0]["comparisons"][1].update(group_changes)
+    timings["production"] = {"batch1_p50": 0.2, "batch1_p95": 0.4}
+    return metrics, timings
 
 
-def test_the_floor_is_the_measure_when_production_saw_other_data():
-    theirs = copy.deepcopy(good()[0])
-    put(theirs, (*CANDIDATE, "metrics", "ndcg@10", "value"), 0.9)
-    gate = check(*good(), Production(3, "older data", theirs, "int8", NEWEST))[
-        "not_below_production"
-    ]
+PRODUCTION = Production(3, NEWEST)
+
+
+def test_every_gate_passes_beside_a_production_that_is_no_better():
+    gates = check(*against_production(), PRODUCTION)
+    assert all(gate.passed for gate in gates.values())
+    assert gates["not_below_production"].found == "[-0.0020, +0.0010]"
+    assert gates["latency_to_production"].found == "0 %"
+
+
+@pytest.mark.parametrize(("high", "passes"), [(0.0, True), (-0.0001, False)])
+def test_a_loss_to_production_that_chance_does_not_explain_refuses(high, passes):
+    found = refused(*against_production(interval=(-0.01, high)), PRODUCTION)
+    assert found == (set() if passes else {"not_below_production"})
+
+
+def test_a_loss_to_production_in_one_group_alone_is_refused_by_that_gate():
+    found = against_production(difference=-0.02, p_holm=0.01)
+    assert refused(*found, PRODUCTION) == {"no_group_below_production"}
+
+
+@pytest.mark.parametrize(("milliseconds", "passes"), [(0.23, True), (0.24, False)])
+def test_a_candidate_that_is_a_fifth_slower_than_production_is_refused(milliseconds, passes):
+    metrics, timings = against_production()
+    timings["int8"]["batch1_p50"] = milliseconds
+    found = refused(metrics, timings, PRODUCTION)
+    assert found == (set() if passes else {"latency_to_production"})
+
+
+def test_a_production_that_took_no_part_in_the_evaluation_refuses():
+    gates = check(*good(), PRODUCTION)
+    assert {name for name, gate in gates.items() if not gate.passed} == {
+        "not_below_production",
+        "no_group_below_production",
+        "latency_to_production",
+    }
+
+
+def test_an_evaluation_beside_another_version_than_serves_now_refuses():
+    gate = check(*against_production(number=2), PRODUCTION)["not_below_production"]
+    assert not gate.passed
+    assert gate.found == "compared with version 2"
+    assert "version 3" in gate.required
+
+
+def test_the_floor_is_the_measure_where_nothing_serves_yet():
+    gate = check(*good())["not_below_production"]
     assert gate.passed
     assert gate.required == "at least 0.01"
-
-
-def test_production_refuses_when_its_evaluation_is_not_readable():
-    assert refused(*good(), Production(3, "data", {}, "int8", NEWEST)) == {"not_below_production"}
+    assert "no production yet" in gate.evidence
 
 
 def test_the_committed_policies_are_read_when_they_are_strict(tmp_path):

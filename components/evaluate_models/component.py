@@ -15,6 +15,8 @@ def evaluate_models(
     teacher: Input[Model],
     student: Input[Model],
     variants: Input[List[Model]],  # noqa: UP006
+    registry: str,
+    production: str,
     config: str,
     evaluation: Output[Dataset],
     timings: Output[Dataset],
@@ -31,6 +33,8 @@ def evaluate_models(
         teacher.path,
         student.path,
         [variant.path for variant in variants],
+        registry,
+        production,
         config,
         evaluation.path,
         timings.path,

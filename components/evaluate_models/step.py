@@ -11,6 +11,7 @@ from slmrec.data.sequences import load_sequences
 from slmrec.errors import ArtifactError
 from slmrec.evaluation.evaluate import (
     BASELINE,
+    PRODUCTION,
     SASREC,
     SERVABLE,
     STUDENT,
@@ -22,11 +23,14 @@ from slmrec.evaluation.evaluate import (
 from slmrec.evaluation.results import CARD, PAGE, save_evaluation, save_timings
 from slmrec.evaluation.selection import choose_candidate, standings
 from slmrec.evaluation.speed import measure_speed, request_histories
+from slmrec.models.item_map import TranslatedServable
 from slmrec.models.loading import load_scorer
 from slmrec.models.machine import describe, this_machine
 from slmrec.models.popularity import Popularity
+from slmrec.models.servable import Servable
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
+from slmrec.registry import Registry
 
 
 @step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page", "card"))
@@ -37,6 +41,8 @@ def run(
     teacher: str,
     student: str,
     variants: list[str],
+    registry: str,
+    production: str,
     config: str,
     evaluation: str,
     timings: str,
@@ -44,7 +50,11 @@ def run(
     page: str,
     card: str,
 ) -> dict[str, Any]:
-    """Write the artifacts `evaluation` and `timings`, the headline figures, page and card."""
+    """Write the artifacts `evaluation` and `timings`, the headline figures, page and card.
+
+    `production` is the number of the version in the registry that serves now, which is judged on the
+    same users; empty: none.
+    """
     settings = EvaluateModels.from_json(config)
     histories = load_sequences(sequences)
     assert histories.artifact is not None
@@ -67,7 +77,16 @@ def run(
             for variant in compressed
         ),
     ]
-    found = evaluate(contenders, histories, settings, progress)
+    serving = Registry(registry).version(int(production)) if production else None
+    if serving is not None:
+        servable = Servable(open_artifact(serving.path / "model", SERVABLE))
+        translated = TranslatedServable(servable, histories.item_table, PRODUCTION)
+        contenders.append(Contender(PRODUCTION, PRODUCTION, translated))
+        progress.say(
+            f"version {serving.number}, which serves now, knows {translated.known_share:.1%} of the "
+            "items of this log"
+        )
+    found = evaluate(contenders, histories, settings, progress, production=production)
     machine = this_machine()
     progress.say(f"timing every model on {describe(machine)}")
     measured = measure_speed(
@@ -81,6 +100,8 @@ def run(
         f"variant:{variant.properties['name']}": variant for variant in compressed
     }
     choice = choose_candidate(*standings(found.results, measured), settings)
+    if serving is not None:
+        inputs[PRODUCTION] = open_artifact(serving.path / "model", SERVABLE)
     saved = save_evaluation(Path(evaluation), found, settings, inputs)
     timed = save_timings(
         Path(timings), found, measured, choice, machine, settings, {"evaluation": saved}

@@ -64,15 +64,19 @@ def run(
         policy=policy,
     )
     facts = data_facts(data)
-    version = store.add(
-        candidate,
-        measured,
-        timed,
-        facts,
-        code_digest=code_digest,
-        settings_digest=settings_digest,
-        time=started,
-    )
+    made_of = (candidate.digest, code_digest, settings_digest)
+    if production is not None and made_of == _made_of(production):
+        version = production  # judged anew beside itself, and still the same
+    else:
+        version = store.add(
+            candidate,
+            measured,
+            timed,
+            facts,
+            code_digest=code_digest,
+            settings_digest=settings_digest,
+            time=started,
+        )
     evidence = {
         "model": candidate.digest,
         "evaluation": measured.digest,
@@ -143,15 +147,9 @@ def _candidate(name: str, paths: list[str]) -> Artifact:
     )
 
 
+def _made_of(version: Version) -> tuple[str, str, str]:
+    return version.model_digest, version.code_digest, version.settings_digest
+
+
 def _known(production: Version | None) -> Production | None:
-    if production is None:
-        return None
-    measured = open_artifact(production.path / "evaluation", "evaluation")
-    timed = open_artifact(production.path / "timings", "timings")
-    return Production(
-        production.number,
-        production.data.sequences_digest,
-        measured.json("metrics.json"),
-        str(timed.json("choice.json")["name"]),
-        production.data.last,
-    )
+    return None if production is None else Production(production.number, production.data.last)

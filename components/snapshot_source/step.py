@@ -11,11 +11,11 @@ from slmrec.registry import Registry
 
 @step("snapshot_source")
 def run(progress: Progress, interactions: str, items: str, registry: str) -> dict[str, Any]:
-    """Give the digest of both sources, and in `previous` what to compare the log with.
+    """Give the digest of both sources, what to compare the log with, and which version serves.
 
     `items` may be empty. `previous` is JSON for `validate_data`; it is empty without a production
     model, and where that was made from this very source, so that a run on the same data asks every
-    later step the same.
+    later step the same. `production` is the version's number, empty without one.
     """
     digest = snapshot(interactions, items)
     production = Registry(registry).production()
@@ -28,4 +28,9 @@ def run(progress: Progress, interactions: str, items: str, registry: str) -> dic
                 "items": str(production.path / "model" / "items.parquet"),
             }
         )
-    return {"digest": digest, "previous": previous, "headline": f"source {digest[:12]}"}
+    return {
+        "digest": digest,
+        "previous": previous,
+        "production": "" if production is None else str(production.number),
+        "headline": f"source {digest[:12]}",
+    }

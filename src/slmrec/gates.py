@@ -13,6 +13,7 @@ from pydantic import Field
 from slmrec.config import Positive, Rate, Section, Share
 
 HEADLINE = "ndcg@10"
+PRODUCTION = "production"
 PositiveReal = Annotated[float, Field(gt=0)]
 
 
@@ -28,9 +29,11 @@ class GatePolicy(Section):
     max_loss_share_to_student: Share
     """Share of the student's NDCG@10 that compression may cost."""
     min_ndcg: Rate
-    """NDCG@10 expected where there is no production model measured on the same data."""
+    """NDCG@10 expected where there is no production model."""
     max_batch1_p95_ms: PositiveReal
     """Milliseconds, 95th percentile of one-user requests."""
+    max_latency_increase: Share
+    """Of the median request of one user, over production's in the same run."""
     max_megabytes: PositiveReal
     """10^6 bytes of stored weights."""
     max_backbone_share_of_teacher: Rate
@@ -40,8 +43,8 @@ class GatePolicy(Section):
     min_overlap_with_student: Share
     """Of the student's top-10 lists that the candidate lists, too."""
     max_group_p: Share
-    """A group of users counts as hurt by compression where the candidate is worse than the student and
-    the p-value, corrected for all groups, lies below."""
+    """A group of users counts as hurt where the candidate is worse than the student, or than
+    production, and the p-value, corrected for all groups, lies below."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,9 @@ class Gate:
 
 @dataclass(frozen=True)
 class Production:
-    """What is known of the production model's own evaluation."""
+    """The version that serves now; the evaluation has judged it as the model `production`."""
 
     number: int
-    sequences_digest: str
-    metrics: Mapping[str, Any]
-    """Its `metrics.json`."""
-    candidate: str
-    """The name under which those hold it."""
     newest: int
     """Time of the newest interaction behind it, seconds."""
 
@@ -101,14 +99,15 @@ def check_gates(
             policy.min_overlap_with_student,
             f"metrics.json: {name}.overlap@10, lists shared with the student",
         ),
-        _no_group_hurt(metrics, name, policy),
+        _no_group_below("no_group_hurt", metrics, name, "student", policy),
         _at_least(
             "coverage",
             _at(result, "lists", "coverage"),
             policy.min_coverage,
             f"metrics.json: {name}.lists.coverage",
         ),
-        _not_below_production(result, sequences_digest, production, policy),
+        _not_below_production(metrics, name, production, policy),
+        _groups_to_production(metrics, name, production, policy),
         _at_most(
             "latency",
             _at(timings, name, "batch1_p95"),
@@ -116,6 +115,7 @@ def check_gates(
             f"timings.json: {name}.batch1_p95",
             unit=" ms",
         ),
+        _latency_to_production(timings, name, production, policy),
         _at_most(
             "size",
             _scaled(result.get("bytes"), 1e-6),
@@ -148,14 +148,16 @@ def _not_older(newest: int, production: Production | None) -> Gate:
     )
 
 
-def _no_group_hurt(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
+def _no_group_below(
+    gate: str, metrics: Mapping[str, Any], name: str, other: str, policy: GatePolicy
+) -> Gate:
     """Every group that has enough users must be there with a difference that can be read."""
     hurt, judged, readable = [], 0, True
     for group in metrics.get("segments") or ():
         if not group.get("enough_users"):
             continue
         pairs = group.get("comparisons") or ()
-        mine = [one for one in pairs if (one.get("a"), one.get("b")) == (name, "student")]
+        mine = [one for one in pairs if (one.get("a"), one.get("b")) == (name, other)]
         pair: Mapping[str, Any] = mine[0] if mine else {}
         difference, p = _number(pair.get("difference")), _number(pair.get("p_holm"))
         judged += 1
@@ -165,12 +167,21 @@ def _no_group_hurt(metrics: Mapping[str, Any], name: str, policy: GatePolicy) ->
             hurt.append(f"{group.get('kind')}: {group.get('name')} {difference:+.4f}")
     found = "; ".join(hurt) if hurt else f"none of {judged}" if judged else "not measured"
     return Gate(
-        "no_group_hurt",
+        gate,
         bool(judged) and readable and not hurt,
         found if readable else "not measured for every group",
-        f"no group of users with a loss to the student at p < {policy.max_group_p:g}, corrected",
-        f"metrics.json: segments, {name} − student",
+        f"no group of users with a loss to {other} at p < {policy.max_group_p:g}, corrected",
+        f"metrics.json: segments, {name} − {other}",
     )
+
+
+def _groups_to_production(
+    metrics: Mapping[str, Any], name: str, production: Production | None, policy: GatePolicy
+) -> Gate:
+    gate = "no_group_below_production"
+    if production is None:
+        return Gate(gate, True, "no production yet", "nothing", "metrics.json: segments")
+    return _no_group_below(gate, metrics, name, PRODUCTION, policy)
 
 
 def _above_popularity(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
@@ -213,28 +224,36 @@ def _close_to_student(
 
 
 def _not_below_production(
-    candidate: Mapping[str, Any],
-    sequences_digest: str,
-    production: Production | None,
-    policy: GatePolicy,
+    metrics: Mapping[str, Any], name: str, production: Production | None, policy: GatePolicy
 ) -> Gate:
-    value, upper = _value(candidate), _upper(candidate)
-    if production is None or production.sequences_digest != sequences_digest:
-        why = "no production yet" if production is None else "production saw other data"
-        return _at_least(
-            "not_below_production", value, policy.min_ndcg, f"metrics.json: {HEADLINE}; {why}"
-        )
-    recorded = _value(_model(production.metrics, production.candidate))
+    """Production is judged on the same users; a loss that chance does not explain refuses."""
+    if production is None:
+        value = _value(_model(metrics, name))
+        evidence = f"metrics.json: {HEADLINE}; no production yet"
+        return _at_least("not_below_production", value, policy.min_ndcg, evidence)
+    interval = _difference(metrics, name, PRODUCTION)
+    measured = str(metrics.get("production") or "no version")
+    same = measured == str(production.number)
     return Gate(
         "not_below_production",
-        recorded is not None and value is not None and upper is not None and upper >= recorded,
-        "not measured"
-        if value is None or upper is None
-        else f"{value:.4f}, interval up to {upper:.4f}",
-        "the production model's value, which is not recorded"
-        if recorded is None
-        else f"interval reaching {recorded:.4f}",
-        f"metrics.json: {HEADLINE}; version {production.number}, same data",
+        same and interval is not None and interval[1] >= 0,
+        _spell_interval(interval) if same else f"compared with version {measured}",
+        f"95 % interval of the difference to version {production.number} reaching 0",
+        f"metrics.json: comparisons, {name} − {PRODUCTION}, {HEADLINE}",
+    )
+
+
+def _latency_to_production(
+    timings: Mapping[str, Any], name: str, production: Production | None, policy: GatePolicy
+) -> Gate:
+    theirs = _positive(_number(_at(timings, PRODUCTION, "batch1_p50")))
+    mine = _positive(_number(_at(timings, name, "batch1_p50")))
+    evidence = f"timings.json: batch1_p50 of {name} and {PRODUCTION}, taken in turns"
+    if production is None:
+        return Gate("latency_to_production", True, "no production yet", "nothing", evidence)
+    increase = None if mine is None or theirs is None else mine / theirs - 1
+    return _at_most(
+        "latency_to_production", increase, policy.max_latency_increase, evidence, percent=True
     )
 
 

@@ -10,9 +10,10 @@ from slmrec.artifacts import open_artifact, publish
 from slmrec.columns import ItemIndex
 from slmrec.compress.export import export_servable
 from slmrec.config import EvaluateModels, Variant
-from slmrec.models.checkpoint import write_model
+from slmrec.models.checkpoint import load_decoder, write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.sasrec import SASRec, SASRecShape
+from slmrec.registry import DataFacts, Registry
 
 ITEMS, USERS, LENGTH = 12, 40, 6
 CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=50, latency_requests=3, batch_users=4).to_json()
@@ -28,6 +29,9 @@ def write_sequences(directory):
         np.save(staging / "timestamps.npy", np.arange(USERS * LENGTH))
         np.save(staging / "train_end.npy", offsets[1:] - 2)
         np.save(staging / "validation_end.npy", offsets[1:] - 1)
+        ids = [f"i{number}" for number in range(1, ITEMS + 1)]
+        table = {ItemIndex.INDEX: range(1, ITEMS + 1), ItemIndex.ITEM: ids}
+        pl.DataFrame(table).write_parquet(staging / "items.parquet")
     return open_artifact(directory)
 
 
@@ -64,13 +68,13 @@ def inputs(tmp_path_factory):
     return root
 
 
-def arguments(inputs, outputs):
+def arguments(inputs, outputs, registry="", production=""):
     models = [str(inputs / kind) for kind in ("sequences", "sasrec", "teacher", "student")]
     written = [
         str(outputs / name)
         for name in ("evaluation", "timings", "kfp/metrics", "kfp/page", "kfp/card")
     ]
-    return (*models, [str(inputs / "plain")], CONFIG, *written)
+    return (*models, [str(inputs / "plain")], registry, production, CONFIG, *written)
 
 
 def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
@@ -130,3 +134,46 @@ def test_step_is_refused_when_a_model_knows_other_sequences(inputs, tmp_path, ca
     with pytest.raises(SystemExit):
         run(*given)
     assert "this 'sasrec' was made from the sequences" in capsys.readouterr().err
+
+
+def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
+    """Production knows the same items by other numbers, so it ranks as the student does."""
+    artifact = open_artifact(inputs / "student")
+    student = load_decoder(artifact)
+    order = np.random.default_rng(0).permutation(ITEMS)  # production's index n + 1 is item order[n]
+    with torch.no_grad():
+        student.items.weight[1:] = student.items.weight[1:][torch.from_numpy(order)].clone()
+    ids = [f"i{number}" for number in range(1, ITEMS + 1)]
+    theirs = pl.DataFrame(
+        {ItemIndex.INDEX: range(1, ITEMS + 1), ItemIndex.ITEM: [ids[n] for n in order]}
+    )
+    served, _ = export_servable(
+        student,
+        theirs,
+        Variant(name="old", weights="float32"),
+        tmp_path / "old",
+        calibration=[],
+        sample=[],
+        inputs={},
+    )
+    registry = Registry(tmp_path / "registry")
+    registry.add(
+        served,
+        open_artifact(inputs / "student"),
+        open_artifact(inputs / "sasrec"),
+        DataFacts("sequences", 1, 1),
+        code_digest="",
+        settings_digest="",
+        time="2026-01-02T03:04:05+00:00",
+    )
+    metadata = run(*arguments(inputs, tmp_path, str(registry.path), "1"))
+    evaluation = open_artifact(tmp_path / "evaluation")
+    results = evaluation.json("metrics.json")
+    assert results["production"] == "1"
+    assert evaluation.inputs["production"] == served.digest
+    by_name = {model["name"]: model for model in results["models"]}
+    assert by_name["production"]["metrics"] == by_name["student"]["metrics"]
+    pairs = [(pair["a"], pair["b"]) for pair in results["comparisons"]]
+    assert ("plain", "production") in pairs
+    assert "production" in open_artifact(tmp_path / "timings").json("timings.json")
+    assert metadata["candidate"] == "plain"

@@ -17,6 +17,9 @@ from slmrec.config.student import DistillStudent, Variant
 from slmrec.config.teacher import CacheTeacher, TrainTeacher
 from slmrec.config.training import PretrainItems
 
+RESERVED = frozenset({"popularity", "transitions", "sasrec", "teacher", "student", "production"})
+"""Names of models that no variant may have."""
+
 
 class PipelineConfig(Section):
     """Every step's settings; the keys are the step names."""
@@ -78,7 +81,7 @@ class PipelineConfig(Section):
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError(f"variants: the names {names} are not all different")
-        reserved = {"popularity", "transitions", "sasrec", "teacher", "student"} & set(names)
+        reserved = RESERVED & set(names)
         if reserved:
             raise ValueError(
                 f"variants: {sorted(reserved)} are names of other models; choose others"

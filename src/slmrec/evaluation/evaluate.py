@@ -27,18 +27,18 @@ from slmrec.evaluation.sampled import (
 from slmrec.evaluation.segments import Segment, segment_users
 from slmrec.evaluation.shortcuts import Shortcuts, diagnose, repeat_share
 from slmrec.models.scorer import Scorer
-from slmrec.models.servable import Servable
 from slmrec.progress import Progress, Silent
 
-BASELINE, SASREC, TEACHER, STUDENT, SERVABLE = (
+BASELINE, SASREC, TEACHER, STUDENT, SERVABLE, PRODUCTION = (
     "baseline",
     "sasrec",
     "teacher",
     "student",
     "servable",
+    "production",
 )
-"""What a contender is; all but the first are kinds of artifacts."""
-LEARNED = (SASREC, TEACHER, STUDENT, SERVABLE)
+"""What a contender is; `production` is the servable that serves now, whatever log it was made from."""
+LEARNED = (SASREC, TEACHER, STUDENT, SERVABLE, PRODUCTION)
 TRANSITIONS = "transitions"
 FLOAT32 = "float32"
 _DIGITS = 6  # further ones depend on the order in which a processor sums
@@ -114,6 +114,8 @@ class Results(TypedDict):
 
     users: int
     enough_users: bool
+    production: str
+    """The number of the version that is the model `production`; empty without one."""
     headline: str
     target_cold_share: float
     filter_seen: bool
@@ -146,11 +148,14 @@ def evaluate(
     sequences: Sequences,
     config: EvaluateModels,
     progress: Progress | None = None,
+    *,
+    production: str = "",
 ) -> Evaluation:
     """Rank the full catalogue for every test user under every model and compare the models.
 
     A target that no model has seen in training counts like any other; the share of such users is
-    reported. One `student` is expected, which its variants are measured against.
+    reported. One `student` is expected, which its variants are measured against. `production` is the
+    number of the version that takes part under that name.
 
     Raises `ConfigError` without one or when two models share a name, `DataError` when no user
     can be evaluated or a model's scores cannot be ranked.
@@ -190,6 +195,7 @@ def evaluate(
     cold = _cold_items(sequences)[targets]
     results = Results(
         users=len(users),
+        production=production,
         enough_users=bootstrap.enough,
         headline=HEADLINE,
         target_cold_share=round(float(cold.mean()), _DIGITS),
@@ -300,7 +306,7 @@ def _model_result(
         "parameters_total": int(scorer.parameters_total),
         "parameters_backbone": int(scorer.parameters_backbone),
         "bytes": int(scorer.bytes),
-        "weights": scorer.weights if isinstance(scorer, Servable) else FLOAT32,
+        "weights": getattr(scorer, "weights", FLOAT32),
         "metrics": {name: _metric_value(interval) for name, interval in metrics.items()},
         "overlap@10": round(ranking.overlap(student), _DIGITS),
         "lists": lists,
@@ -317,7 +323,7 @@ def _pairs(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
         *product(learned, of_kind[BASELINE]),
         *product([name for name in learned if name not in of_kind[SASREC]], of_kind[SASREC]),
         *product((*of_kind[STUDENT], *of_kind[SERVABLE]), of_kind[TEACHER]),
-        *product(of_kind[SERVABLE], of_kind[STUDENT]),
+        *product(of_kind[SERVABLE], (*of_kind[STUDENT], *of_kind[PRODUCTION])),
     ]
     return list(dict.fromkeys(pairs))
 
@@ -396,7 +402,7 @@ def _shortcuts(
 def _segment_pairs(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
     """The student and its variants, against what they should be worth and against the student."""
     mine = [one.name for one in contenders if one.kind in (STUDENT, SERVABLE)]
-    others = [one.name for one in contenders if one.kind in (SASREC, STUDENT)]
+    others = [one.name for one in contenders if one.kind in (SASREC, STUDENT, PRODUCTION)]
     others += [one.name for one in contenders if one.name == TRANSITIONS]
     return [(a, b) for a, b in product(mine, others) if a != b]
 

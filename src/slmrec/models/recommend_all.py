@@ -15,6 +15,7 @@ from slmrec.artifacts import canonical_json, digest_text
 from slmrec.columns import ItemIndex, Recommendations, UserIndex
 from slmrec.data.sequences import Sequences
 from slmrec.errors import DataError
+from slmrec.models.item_map import item_map
 from slmrec.models.scorer import History
 from slmrec.models.servable import Servable
 from slmrec.progress import Progress, Silent
@@ -99,7 +100,7 @@ class _People:
         self, servable: Servable, sequences: Sequences, users: Sequence[str] | None
     ) -> None:
         self._sequences = sequences
-        self._map = _item_map(servable.catalogue, sequences.item_table)
+        self._map = item_map(sequences.item_table, servable.catalogue)
         ids = sequences.user_table[UserIndex.USER].cast(str)
         if users is None:
             self.ids, self.rows = ids, np.arange(len(ids))
@@ -120,16 +121,6 @@ class _People:
         start, end = self._sequences.offsets[row], self._sequences.offsets[row + 1]
         known: History = self._map[np.asarray(self._sequences.items[start:end])]
         return known[known > 0]
-
-
-def _item_map(model: pl.DataFrame, log: pl.DataFrame) -> NDArray[np.int32]:
-    """The model's index of each of the log's items: int32 [items + 1], 0 for what it does not know."""
-    theirs = log.select(pl.col(ItemIndex.INDEX).alias("theirs"), pl.col(ItemIndex.ITEM).cast(str))
-    mine = model.select(ItemIndex.INDEX, pl.col(ItemIndex.ITEM).cast(str))
-    both = theirs.join(mine, on=ItemIndex.ITEM, how="inner")
-    found = np.zeros(int(log[ItemIndex.INDEX].max() or 0) + 1, dtype=np.int32)  # type: ignore[arg-type]
-    found[both["theirs"].to_numpy()] = both[ItemIndex.INDEX].to_numpy()
-    return found
 
 
 def _key(

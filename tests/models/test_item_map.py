@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from slmrec.compress.export import export_servable
+from slmrec.config import Variant
+from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.models.item_map import TranslatedServable, item_map
+from slmrec.models.servable import Servable
+
+
+def catalogue(*ids: str) -> pl.DataFrame:
+    return pl.DataFrame({"item_index": range(1, len(ids) + 1), "item_id": list(ids)})
+
+
+MINE = catalogue("a", "b", "c", "d", "e")
+TODAY = catalogue("new", "c", "a", "e", "b")
+"""`d` is gone, `new` came, the others have other numbers."""
+
+
+@pytest.fixture(scope="module")
+def servable(tmp_path_factory: pytest.TempPathFactory) -> Servable:
+    torch.manual_seed(7)
+    shape = DecoderShape(items=5, width=16, heads=2, feed_forward=(16,), max_length=4)
+    model = Decoder(shape).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    artifact, _ = export_servable(
+        model,
+        MINE,
+        Variant(name="old", weights="float32"),
+        tmp_path_factory.mktemp("item-map") / "servable",
+        calibration=[],
+        sample=[],
+        inputs={},
+    )
+    return Servable(artifact, threads=1)
+
+
+def test_numbers_are_matched_by_id() -> None:
+    assert item_map(TODAY, MINE).tolist() == [0, 0, 3, 1, 5, 2]
+    assert item_map(MINE, TODAY).tolist() == [0, 3, 5, 2, 0, 4]
+
+
+def history(*items: int) -> np.ndarray:
+    return np.asarray(items, dtype=np.int32)
+
+
+def test_scores_are_those_of_the_same_items(servable: Servable) -> None:
+    translated = TranslatedServable(servable, TODAY, "production")
+    assert translated.known_share == 4 / 5
+    # today's new, c, a are what the model knows as c, a
+    scores = translated.scores([history(1, 2, 3), history(1)])
+    mine = servable.scores([history(3, 1), history()])
+    for today, index in ((2, 3), (3, 1), (4, 5), (5, 2)):
+        np.testing.assert_allclose(scores[:, today], mine[:, index], atol=1e-6)
+    assert (scores[:, [0, 1]] == -np.inf).all()
+
+
+def test_lists_hold_what_there_is_today(servable: Servable) -> None:
+    translated = TranslatedServable(servable, TODAY, "production")
+    items, scores = translated.best([history(2), history(5, 3)], 5, exclude_seen=True)
+    for line, values, seen in zip(items, scores, ([2], [5, 3]), strict=True):
+        listed = line[line > 0].tolist()
+        assert set(listed) == {2, 3, 4, 5} - set(seen)
+        expected = translated.scores([history(*seen)])[0]
+        np.testing.assert_allclose(values[: len(listed)], expected[listed], atol=1e-6)
+        assert values[: len(listed)].tolist() == sorted(values[: len(listed)], reverse=True)
+        assert (values[len(listed) :] == -np.inf).all()
+
+
+def test_lists_are_the_servables_own_where_nothing_changed(
+    servable: Servable, tmp_path: Path
+) -> None:
+    translated = TranslatedServable(servable, MINE, "production")
+    asked = [history(1, 2), history(5), history()]
+    found, expected = (one.best(asked, 3, exclude_seen=True) for one in (translated, servable))
+    assert np.array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1])
