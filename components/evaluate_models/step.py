@@ -78,6 +78,7 @@ def run(
         ),
     ]
     serving = Registry(registry).version(int(production)) if production else None
+    translated = None
     if serving is not None:
         servable = Servable(open_artifact(serving.path / "model", SERVABLE))
         translated = TranslatedServable(servable, histories.item_table, PRODUCTION)
@@ -89,12 +90,13 @@ def run(
     found = evaluate(contenders, histories, settings, progress, production=production)
     machine = this_machine()
     progress.say(f"timing every model on {describe(machine)}")
-    measured = measure_speed(
-        {contender.name: contender.scorer for contender in contenders},
-        request_histories(histories, settings),
-        settings,
-        progress,
-    )
+    scorers = {contender.name: contender.scorer for contender in contenders}
+    asked = request_histories(histories, settings)
+    own = {}
+    if translated is not None:  # in service nobody translates
+        scorers[PRODUCTION] = translated.servable
+        own[PRODUCTION] = translated.translated(asked)
+    measured = measure_speed(scorers, asked, settings, progress, own_histories=own)
 
     inputs = {"sequences": histories.artifact, **models} | {
         f"variant:{variant.properties['name']}": variant for variant in compressed

@@ -53,6 +53,25 @@ def test_models_take_turns_when_several_are_timed():
     assert [size for _, size in log[2 * WARM_UP + 20 :]] == [8] * 2 * 2 * BATCHES
 
 
+def test_a_model_with_other_numbers_is_asked_in_them():
+    asked = []
+
+    class Listens(Slow):
+        def scores(self, histories):
+            asked.extend(history.tolist() for history in histories)
+            return super().scores(histories)
+
+    clock = Clock()
+    scorers = {
+        "m": Slow("m", clock, [], [1.0] * 99),
+        "old": Listens("old", clock, [], [1.0] * 99),
+    }
+    own = {"old": [np.array([3], dtype=np.int32)]}
+    measure_speed(scorers, HISTORIES, CONFIG, clock=clock, own_histories=own)
+    assert asked
+    assert all(history == [3] for history in asked)
+
+
 class Layered(Slow):
     """Takes a fixed time for its layers alone."""
 

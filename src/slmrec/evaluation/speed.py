@@ -28,13 +28,16 @@ def measure_speed(
     config: EvaluateModels,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    own_histories: Mapping[str, Sequence[History]] | None = None,
 ) -> Timings:
     """Time whole top-10 requests: scoring the catalogue and picking the list.
 
     The models take turns request by request, and the one that goes first changes, so whatever else
     the machine does hits all of them alike. Before each timed request the model answers another one, so
     that caches hold what it needs, as in service. Histories are used in order and over again when there
-    are fewer than requests. `clock` returns seconds.
+    are fewer than requests; models in `own_histories` are asked with theirs instead, the same people in
+    other item numbers. `clock` returns seconds.
 
     Returns model → `batch1_p50`, `batch1_p95` in milliseconds over `latency_requests` single-user
     requests, and `users_per_second` at `batch_users` users a request. Where a model has layers, the
@@ -48,9 +51,14 @@ def measure_speed(
         if isinstance(scorer, Layered)
     }
     names = [*scorers, *layered]
-    requests = list(islice(cycle(histories), config.latency_requests))
-    batch = list(islice(cycle(histories), config.batch_users))
-    steps = len(requests) + BATCHES
+    asked_of = {name: (own_histories or {}).get(name, histories) for name in names}
+    requests = {
+        name: list(islice(cycle(mine), config.latency_requests)) for name, mine in asked_of.items()
+    }
+    batches = {
+        name: list(islice(cycle(mine), config.batch_users)) for name, mine in asked_of.items()
+    }
+    steps = config.latency_requests + BATCHES
 
     def answer(name: str, asked: Sequence[History]) -> None:
         if name in layered:
@@ -69,25 +77,27 @@ def measure_speed(
         return clock() - started
 
     for name in names:
-        for history in islice(cycle(histories), WARM_UP):
+        for history in islice(cycle(asked_of[name]), WARM_UP):
             answer(name, [history])
     single: dict[str, list[float]] = {name: [] for name in names}
-    for turn, history in enumerate(requests):
+    for turn in range(config.latency_requests):
         for name in _rotated(names, turn):
-            single[name].append(seconds(name, [history], [requests[turn - 1]]))
+            mine = requests[name]
+            single[name].append(seconds(name, [mine[turn]], [mine[turn - 1]]))
         progress.update(turn + 1, steps, "latency")
 
     batched: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(BATCHES):
         for name in _rotated(names, turn):
-            batched[name].append(seconds(name, batch, batch))
-        progress.update(len(requests) + turn + 1, steps, "throughput")
+            batched[name].append(seconds(name, batches[name], batches[name]))
+        progress.update(config.latency_requests + turn + 1, steps, "throughput")
 
     def figures(name: str) -> dict[str, float]:
         return {
             "batch1_p50": float(1000 * np.quantile(single[name], 0.50)),
             "batch1_p95": float(1000 * np.quantile(single[name], 0.95)),
-            "users_per_second": len(batch) / max(float(np.median(batched[name])), _SHORTEST),
+            "users_per_second": config.batch_users
+            / max(float(np.median(batched[name])), _SHORTEST),
         }
 
     timings = {name: figures(name) for name in scorers}

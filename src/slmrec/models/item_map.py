@@ -36,7 +36,7 @@ class TranslatedServable:
     """
 
     def __init__(self, servable: Servable, catalogue: pl.DataFrame, name: str) -> None:
-        self._servable = servable
+        self.servable = servable
         self._known = item_map(catalogue, servable.catalogue)
         self._back = item_map(servable.catalogue, catalogue)
         self.name = name
@@ -52,7 +52,7 @@ class TranslatedServable:
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item of the other catalogue: float32 [histories, items + 1]."""
-        found = self._servable.scores(self._translated(histories))
+        found = self.servable.scores(self.translated(histories))
         scores: Floats = np.full((len(histories), len(self._known)), -np.inf, dtype=np.float32)
         there = self._known > 0
         scores[:, there] = found[:, self._known[there]]
@@ -65,9 +65,7 @@ class TranslatedServable:
 
         Items that the other catalogue has not are left out, so a list may be shorter by as many.
         """
-        items, scores = self._servable.best(
-            self._translated(histories), k, exclude_seen=exclude_seen
-        )
+        items, scores = self.servable.best(self.translated(histories), k, exclude_seen=exclude_seen)
         found = self._back[items].astype(np.int64)
         gone = found == 0
         order = np.argsort(gone, axis=1, kind="stable")
@@ -79,6 +77,7 @@ class TranslatedServable:
         )
         return found, scores.astype(np.float32)
 
-    def _translated(self, histories: Sequence[History]) -> list[History]:
+    def translated(self, histories: Sequence[History]) -> list[History]:
+        """Histories in the servable's own numbers, without what it does not know."""
         mapped = [self._known[history] for history in histories]
         return [history[history > 0] for history in mapped]
