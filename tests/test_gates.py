@@ -37,6 +37,7 @@ def entry(name, ndcg, backbone, size=1_000_000):
 def good():
     metrics = {
         "users": 500,
+        "items": 400,
         "models": [
             entry("teacher", 0.052, 800_000),
             entry("student", 0.050, 100_000),
@@ -65,7 +66,7 @@ def compared(a, b, interval):
     return {"a": a, "b": b, "metric": "ndcg@10", "difference": 0.0, "ci95": interval, "p": 0.5}
 
 
-def check(metrics, timings, production=None, evaluated="data"):
+def check(metrics, timings, production=None, evaluated="data", judged="theirs"):
     gates = check_gates(
         metrics,
         timings,
@@ -73,6 +74,7 @@ def check(metrics, timings, production=None, evaluated="data"):
         newest=NEWEST,
         sequences_digest="data",
         evaluated_digest=evaluated,
+        judged_production=judged,
         production=production,
         policy=POLICY,
     )
@@ -106,7 +108,7 @@ WORSE = [
     (("models", 1, "metrics", "ndcg@10", "value"), 0.0506, "close_to_student"),
     ((*CANDIDATE, "bytes"), 10_000_001, "size"),
     ((*CANDIDATE, "overlap@10"), 0.89, "parity"),
-    ((*CANDIDATE, "lists", "coverage"), 0.009, "coverage"),
+    ((*CANDIDATE, "lists", "coverage"), 10 / 400, "coverage"),  # one list for everybody
     ((*CANDIDATE, "parameters_backbone"), 104_001, "backbone_share_of_teacher"),
 ]
 
@@ -122,7 +124,6 @@ def test_a_gate_refuses_when_its_number_is_too_bad(path, value, gate):
 @pytest.mark.parametrize(
     ("path", "gate"),
     [
-        (("users",), "users_evaluated"),
         (("comparisons", 0, "ci95"), "above_popularity"),
         (("comparisons", 1, "ci95", 1), "not_below_transitions"),
         (("models", 1, "metrics", "ndcg@10", "value"), "close_to_student"),
@@ -169,15 +170,36 @@ def test_groups_of_too_few_users_are_not_judged_and_none_at_all_refuses():
 
 @pytest.mark.parametrize(("newest", "passes"), [(NEWEST, True), (NEWEST + 1, False)])
 def test_data_older_than_productions_refuse(newest, passes):
-    gates = check(*against_production(), Production(3, newest))
+    gates = check(*against_production(), Production(3, "theirs", newest))
     assert gates["data_not_older"].passed is passes
+
+
+@pytest.mark.parametrize("value", [math.nan, None, "many"])
+def test_without_a_number_of_users_nothing_that_needs_it_passes(value):
+    metrics, timings = good()
+    metrics["users"] = value
+    assert refused(metrics, timings) == {"users_evaluated", "coverage"}
+
+
+def test_coverage_is_a_share_of_what_so_many_lists_can_hold():
+    metrics, timings = good()
+    metrics |= {"users": 200, "items": 400_000}
+    put(metrics, (*CANDIDATE, "lists", "coverage"), 0.002)  # 800 items of 2,000 places
+    assert check(metrics, timings)["coverage"].found == "0.4"
+
+
+def test_groups_that_do_not_say_how_many_users_they_have_are_judged():
+    metrics, timings = good()
+    del metrics["segments"][0]["enough_users"]
+    metrics["segments"][0]["comparisons"] = []
+    assert refused(metrics, timings) == {"no_group_hurt"}
 
 
 def test_no_gate_passes_when_nothing_was_measured():
     # all but those that ask for nothing before there is a production model
     passed = {"data_not_older", "no_group_below_production", "latency_to_production"}
     assert len(refused({}, {}, evaluated="")) == 15 - len(passed)
-    assert len(refused({}, {}, PRODUCTION, evaluated="")) == 15 - 1
+    assert len(refused({}, {}, PRODUCTION, evaluated="", judged="")) == 15 - 1
 
 
 def test_the_candidate_refuses_when_it_was_evaluated_on_other_data():
@@ -199,10 +221,9 @@ def test_another_metric_does_not_count_when_the_headline_is_missing():
     assert refused(metrics, timings) == {"above_popularity"}
 
 
-def against_production(number=3, interval=(-0.002, 0.001), **group_changes):
-    """Metrics and timings in which version `number` was judged on the same users."""
+def against_production(interval=(-0.002, 0.001), **group_changes):
+    """Metrics and timings in which production was judged on the same users."""
     metrics, timings = good()
-    metrics["production"] = str(number)
     metrics["comparisons"].append(compared("int8", "production", list(interval)))
     for one in metrics["segments"]:
         own = dict(one["comparisons"][0], b="production")
@@ -212,7 +233,7 @@ def against_production(number=3, interval=(-0.002, 0.001), **group_changes):
     return metrics, timings
 
 
-PRODUCTION = Production(3, NEWEST)
+PRODUCTION = Production(3, "theirs", NEWEST)
 
 
 def test_every_gate_passes_beside_a_production_that_is_no_better():
@@ -250,11 +271,12 @@ def test_a_production_that_took_no_part_in_the_evaluation_refuses():
     }
 
 
-def test_an_evaluation_beside_another_version_than_serves_now_refuses():
-    gate = check(*against_production(number=2), PRODUCTION)["not_below_production"]
-    assert not gate.passed
-    assert gate.found == "compared with version 2"
-    assert "version 3" in gate.required
+@pytest.mark.parametrize(("judged", "found"), [("older", "model older"), ("", "model none")])
+def test_an_evaluation_beside_another_model_than_serves_now_refuses(judged, found):
+    gates = check(*against_production(), PRODUCTION, judged=judged)
+    assert not gates["not_below_production"].passed
+    assert gates["not_below_production"].found == f"compared with {found}"
+    assert "version 3 (theirs)" in gates["not_below_production"].required
 
 
 def test_the_floor_is_the_measure_where_nothing_serves_yet():

@@ -171,6 +171,76 @@ def test_a_rollback_fails_when_the_earlier_model_is_gone(registry, add):
     assert registry.production().number == 2
 
 
+@pytest.fixture
+def crash(monkeypatch):
+    """Lets the next decision move the pointer and then end before it is logged."""
+
+    def crash(call):
+        def die(self, decision):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Registry, "_append", die)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+
+    return crash
+
+
+def test_a_rollback_that_was_cut_short_does_not_go_forward_when_it_is_repeated(
+    registry, add, crash
+):
+    served(registry, add, 1, 2)
+    crash(lambda: roll_back(registry))
+    assert registry.production().number == 1
+    with pytest.raises(RegistryConflict, match="nothing served before it"):
+        roll_back(registry)
+    assert [one.action for one in registry.decisions()] == ["promote", "promote", "rollback"]
+
+
+def test_a_promotion_that_was_cut_short_is_still_on_the_way_back(registry, add, crash):
+    served(registry, add, 1)
+    add(registry, model=2)
+    add(registry, model=3)
+    crash(lambda: promote(registry, 2, 1))
+    promote(registry, 3, 2)
+    assert registry.prune(1, actor="me", time=WHEN) == [1]
+    assert roll_back(registry).version == 2
+
+
+def test_what_a_rollback_took_back_is_known_until_somebody_promotes_it(registry, add):
+    served(registry, add, 1, 2)
+    assert registry.taken_back() == set()
+    roll_back(registry)
+    assert registry.taken_back() == {2}
+    promote(registry, 2, 1)
+    assert registry.taken_back() == set()
+
+
+def test_pruning_keeps_the_way_back_of_a_version_that_was_promoted_twice(registry, add):
+    served(registry, add, 1, 2, 2)
+    assert registry.prune(1, actor="me", time=WHEN) == []
+    assert roll_back(registry).version == 1
+
+
+def test_what_a_removal_left_behind_goes_with_the_next(registry, add, monkeypatch):
+    served(registry, add, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "slmrec.registry.shutil.rmtree", lambda path: (_ for _ in ()).throw(OSError)
+        )
+        with pytest.raises(OSError):  # noqa: PT011
+            registry.prune(1, actor="me", time=WHEN)
+    assert list((registry.path / "versions").glob(".removed-*"))
+    assert registry.prune(1, actor="me", time=WHEN) == [2]
+    assert not list((registry.path / "versions").glob(".removed-*"))
+
+
+def test_something_has_to_be_kept(registry):
+    with pytest.raises(ValueError, match="keep is 0, expected at least 1"):
+        registry.prune(0, actor="me", time=WHEN)
+
+
 def test_pruning_keeps_the_newest_production_and_the_way_back(registry, add):
     served(registry, add, 2, 4)
     for model in range(5, 9):

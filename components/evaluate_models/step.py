@@ -7,7 +7,7 @@ from typing import Any
 from components.runtime import step
 from slmrec.artifacts import Artifact, open_artifact, write_json
 from slmrec.config import EvaluateModels
-from slmrec.data.sequences import load_sequences
+from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.errors import ArtifactError
 from slmrec.evaluation.evaluate import (
     BASELINE,
@@ -52,8 +52,8 @@ def run(
 ) -> dict[str, Any]:
     """Write the artifacts `evaluation` and `timings`, the headline figures, page and card.
 
-    `production` is the number of the version in the registry that serves now, which is judged on the
-    same users; empty: none.
+    `production` is the number of the version in the registry that serves now and its model's digest;
+    it is judged on the same users. Empty: none.
     """
     settings = EvaluateModels.from_json(config)
     histories = load_sequences(sequences)
@@ -77,17 +77,16 @@ def run(
             for variant in compressed
         ),
     ]
-    serving = Registry(registry).version(int(production)) if production else None
-    translated = None
-    if serving is not None:
-        servable = Servable(open_artifact(serving.path / "model", SERVABLE))
-        translated = TranslatedServable(servable, histories.item_table, PRODUCTION)
+    translated = _serving(registry, production, histories, progress) if production else None
+    if translated is not None:
         contenders.append(Contender(PRODUCTION, PRODUCTION, translated))
-        progress.say(
-            f"version {serving.number}, which serves now, knows {translated.known_share:.1%} of the "
-            "items of this log"
-        )
-    found = evaluate(contenders, histories, settings, progress, production=production)
+    found = evaluate(
+        contenders,
+        histories,
+        settings,
+        progress,
+        production=production.partition(" ")[0] if translated else "",
+    )
     machine = this_machine()
     progress.say(f"timing every model on {describe(machine)}")
     scorers = {contender.name: contender.scorer for contender in contenders}
@@ -102,8 +101,8 @@ def run(
         f"variant:{variant.properties['name']}": variant for variant in compressed
     }
     choice = choose_candidate(*standings(found.results, measured), settings)
-    if serving is not None:
-        inputs[PRODUCTION] = open_artifact(serving.path / "model", SERVABLE)
+    if translated is not None:
+        inputs[PRODUCTION] = translated.servable.artifact
     saved = save_evaluation(Path(evaluation), found, settings, inputs)
     timed = save_timings(
         Path(timings), found, measured, choice, machine, settings, {"evaluation": saved}
@@ -124,6 +123,34 @@ def run(
         "candidate_batch1_p50_ms": measured[candidate["name"]]["batch1_p50"],
         **figures,
     }
+
+
+def _serving(
+    registry: str, production: str, histories: Sequences, progress: Progress
+) -> TranslatedServable | None:
+    """What serves now, asked in this log's numbers; none where it cannot be opened, which is said.
+
+    The gates then refuse, since nothing was measured beside it; a person can still promote.
+    """
+    number, _, digest = production.partition(" ")
+    try:
+        artifact = _served_model(registry, int(number), digest)
+        translated = TranslatedServable(Servable(artifact), histories.item_table, PRODUCTION)
+    except ArtifactError as error:
+        progress.say(f"version {number} serves and cannot be compared with: {error}")
+        return None
+    progress.say(
+        f"version {number}, which serves now, knows {translated.known_share:.1%} of the items of this "
+        "log"
+    )
+    return translated
+
+
+def _served_model(registry: str, number: int, digest: str) -> Artifact:
+    artifact = open_artifact(Registry(registry).version(number).path / "model", SERVABLE)
+    if artifact.digest != digest:
+        raise ArtifactError(f"{artifact.path}: another model than when this run began")
+    return artifact
 
 
 def _require_same_sequences(model: Artifact, sequences: Artifact) -> None:

@@ -60,6 +60,7 @@ def run(
         newest=data_facts(data).last,
         sequences_digest=data.artifact.digest,
         evaluated_digest=measured.inputs.get("sequences", ""),
+        judged_production=measured.inputs.get("production", ""),
         production=_known(production),
         policy=policy,
     )
@@ -116,7 +117,19 @@ def _settle(
     """The number that was promoted, None after a refusal, and why."""
     if production is not None and version.number == production.number:
         return version.number, "already production"
+    taken_back = sorted(
+        number
+        for number in store.taken_back()
+        if store.has(number) and store.version(number).model_digest == version.model_digest
+    )
     refused = [gate for gate in gates if not gate.passed]
+    if taken_back and not refused:
+        reason = (
+            f"refused: this model was rolled back as version {taken_back[-1]}; if that was wrong, "
+            f"promote it by hand: registry promote {version.number}"
+        )
+        store.refuse(version.number, reason=reason, actor=ACTOR, time=started, evidence=evidence)
+        return None, reason
     if refused:
         reason = "refused: " + "; ".join(
             f"{gate.name} found {gate.found}, required {gate.required}" for gate in refused
@@ -152,4 +165,6 @@ def _made_of(version: Version) -> tuple[str, str, str]:
 
 
 def _known(production: Version | None) -> Production | None:
-    return None if production is None else Production(production.number, production.data.last)
+    if production is None:
+        return None
+    return Production(production.number, production.model_digest, production.data.last)

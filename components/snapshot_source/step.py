@@ -15,7 +15,8 @@ def run(progress: Progress, interactions: str, items: str, registry: str) -> dic
 
     `items` may be empty. `previous` is JSON for `validate_data`; it is empty without a production
     model, and where that was made from this very source, so that a run on the same data asks every
-    later step the same. `production` is the version's number, empty without one.
+    data step the same. `production` is the version's number and its model's digest, empty without
+    one: when it changes, models are judged anew beside it.
     """
     digest = snapshot(interactions, items)
     production = Registry(registry).production()
@@ -31,6 +32,8 @@ def run(progress: Progress, interactions: str, items: str, registry: str) -> dic
     return {
         "digest": digest,
         "previous": previous,
-        "production": "" if production is None else str(production.number),
+        "production": ""
+        if production is None
+        else f"{production.number} {production.model_digest}",
         "headline": f"source {digest[:12]}",
     }

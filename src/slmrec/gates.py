@@ -14,6 +14,7 @@ from slmrec.config import Positive, Rate, Section, Share
 
 HEADLINE = "ndcg@10"
 PRODUCTION = "production"
+LIST_LENGTH = 10
 PositiveReal = Annotated[float, Field(gt=0)]
 
 
@@ -39,7 +40,7 @@ class GatePolicy(Section):
     max_backbone_share_of_teacher: Rate
     """Parameters without the embedding tables."""
     min_coverage: Share
-    """Of the catalogue that stands in some user's top 10."""
+    """Distinct items in all top-10 lists, of as many as the lists, or the catalogue, can hold."""
     min_overlap_with_student: Share
     """Of the student's top-10 lists that the candidate lists, too."""
     max_group_p: Share
@@ -64,6 +65,7 @@ class Production:
     """The version that serves now; the evaluation has judged it as the model `production`."""
 
     number: int
+    model_digest: str
     newest: int
     """Time of the newest interaction behind it, seconds."""
 
@@ -76,6 +78,7 @@ def check_gates(
     newest: int,
     sequences_digest: str,
     evaluated_digest: str,
+    judged_production: str,
     production: Production | None,
     policy: GatePolicy,
 ) -> list[Gate]:
@@ -83,7 +86,8 @@ def check_gates(
 
     `metrics` and `timings` are the contents of `metrics.json` and `timings.json`, `candidate` the name
     under which they hold it, `newest` the time of the newest interaction behind it;
-    `evaluated_digest` is the digest of the sequences that the evaluation names as its input.
+    `evaluated_digest` is the digest of the sequences that the evaluation names as its input and
+    `judged_production` that of the model which took part as `production`, empty without one.
     """
     name, result = candidate, _model(metrics, candidate)
     return [
@@ -100,13 +104,8 @@ def check_gates(
             f"metrics.json: {name}.overlap@10, lists shared with the student",
         ),
         _no_group_below("no_group_hurt", metrics, name, "student", policy),
-        _at_least(
-            "coverage",
-            _at(result, "lists", "coverage"),
-            policy.min_coverage,
-            f"metrics.json: {name}.lists.coverage",
-        ),
-        _not_below_production(metrics, name, production, policy),
+        _covered(metrics, name, policy),
+        _not_below_production(metrics, name, judged_production, production, policy),
         _groups_to_production(metrics, name, production, policy),
         _at_most(
             "latency",
@@ -154,7 +153,7 @@ def _no_group_below(
     """Every group that has enough users must be there with a difference that can be read."""
     hurt, judged, readable = [], 0, True
     for group in metrics.get("segments") or ():
-        if not group.get("enough_users"):
+        if group.get("enough_users") is False:
             continue
         pairs = group.get("comparisons") or ()
         mine = [one for one in pairs if (one.get("a"), one.get("b")) == (name, other)]
@@ -173,6 +172,19 @@ def _no_group_below(
         f"no group of users with a loss to {other} at p < {policy.max_group_p:g}, corrected",
         f"metrics.json: segments, {name} − {other}",
     )
+
+
+def _covered(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
+    """What is listed, as a share of what so many lists of ten could hold; one list for all is none."""
+    share = _number(_at(_model(metrics, name), "lists", "coverage"))
+    items = _positive(_number(metrics.get("items")))
+    users = _positive(_number(metrics.get("users")))
+    evidence = f"metrics.json: {name}.lists.coverage, items, users"
+    if share is None or items is None or users is None:
+        return _at_least("coverage", None, policy.min_coverage, evidence)
+    listed = share * items
+    found = 0.0 if listed < LIST_LENGTH + 0.5 < items else listed / min(items, LIST_LENGTH * users)
+    return _at_least("coverage", found, policy.min_coverage, evidence)
 
 
 def _groups_to_production(
@@ -224,7 +236,11 @@ def _close_to_student(
 
 
 def _not_below_production(
-    metrics: Mapping[str, Any], name: str, production: Production | None, policy: GatePolicy
+    metrics: Mapping[str, Any],
+    name: str,
+    judged: str,
+    production: Production | None,
+    policy: GatePolicy,
 ) -> Gate:
     """Production is judged on the same users; a loss that chance does not explain refuses."""
     if production is None:
@@ -232,13 +248,13 @@ def _not_below_production(
         evidence = f"metrics.json: {HEADLINE}; no production yet"
         return _at_least("not_below_production", value, policy.min_ndcg, evidence)
     interval = _difference(metrics, name, PRODUCTION)
-    measured = str(metrics.get("production") or "no version")
-    same = measured == str(production.number)
+    same = judged == production.model_digest
     return Gate(
         "not_below_production",
         same and interval is not None and interval[1] >= 0,
-        _spell_interval(interval) if same else f"compared with version {measured}",
-        f"95 % interval of the difference to version {production.number} reaching 0",
+        _spell_interval(interval) if same else f"compared with model {judged[:12] or 'none'}",
+        f"95 % interval of the difference to version {production.number} "
+        f"({production.model_digest[:12]}) reaching 0",
         f"metrics.json: comparisons, {name} − {PRODUCTION}, {HEADLINE}",
     )
 

@@ -97,6 +97,10 @@ class Registry:
         names = [path.name for path in self._versions.iterdir() if _NUMBER.fullmatch(path.name)]
         return [self.version(number) for number in sorted(map(int, names))]
 
+    def has(self, number: int) -> bool:
+        """Whether there is a version of that number."""
+        return self._folder(number).is_dir()
+
     def version(self, number: int) -> Version:
         """One version. Raises `ArtifactError` when there is none of that number."""
         path = self._folder(number)
@@ -225,32 +229,50 @@ class Registry:
         """
         with self._locked():
             current = self._current()
-            earlier = [number for number in self._served() if number != current]
-            if current is None or not earlier:
+            earlier = self._way_back(current)
+            if current is None or earlier is None:
                 raise RegistryConflict(
                     f"{self._pointer}: production is {_spell(current)} and nothing served before it; "
                     "promote another version instead"
                 )
-            return self._point(Decision("rollback", earlier[-1], current, reason, actor, time))
+            return self._point(Decision("rollback", earlier, current, reason, actor, time))
+
+    def taken_back(self) -> set[int]:
+        """Versions that a rollback took back and nobody has promoted since."""
+        found: set[int] = set()
+        for decision in self._readable_decisions():
+            if decision.action == "rollback" and decision.previous is not None:
+                found.add(decision.previous)
+            elif decision.action == "promote" and decision.version is not None:
+                found.discard(decision.version)
+        return found
 
     def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
         """Remove all but the newest `keep` versions, production and what a rollback would bring back.
 
-        Returns the numbers that were removed; each is a line of the decision log.
+        Returns the numbers that were removed; each is a line of the decision log. `keep` is at least 1.
         """
+        if keep < 1:
+            raise ValueError(f"keep is {keep}, expected at least 1")
         with self._locked():
+            for left in self._versions.glob(".removed-*"):  # by a removal that was cut short
+                shutil.rmtree(left)
             numbers = [version.number for version in self.versions()]
             current = self._current()
-            needed = {current, *self._served()[-2:], *numbers[max(len(numbers) - keep, 0) :]}
+            needed = {current, self._way_back(current), *numbers[-keep:]}
             removed = [number for number in numbers if number not in needed]
             for number in removed:
-                # The decision comes first: a removal that was cut short is seen and done again.
+                # The decision comes first, so that nothing disappears without a reason.
                 reason = f"only the newest {keep} versions are kept"
                 self._append(Decision("prune", number, current, reason, actor, time))
                 aside = self._versions / f".removed-{number:06d}"
                 self._folder(number).rename(aside)
                 shutil.rmtree(aside)
             return removed
+
+    def _way_back(self, current: int | None) -> int | None:
+        """What a rollback brings back: the last version that served and is another than this."""
+        return next((number for number in reversed(self._served()) if number != current), None)
 
     def _served(self) -> list[int]:
         """Which versions served, in order, each rollback having taken back what came after."""
@@ -267,11 +289,21 @@ class Registry:
                 served = [number for number in served if number != decision.version]
         return served
 
+    def _catch_up(self) -> None:
+        """Write down the decision of the pointer where a crash kept it from the log."""
+        if not self._pointer.exists():
+            return
+        content = _read_json(self._pointer)
+        moves = [one for one in self._readable_decisions() if one.action in ("promote", "rollback")]
+        if not moves or asdict(moves[-1]) != content:
+            with suppress(TypeError):  # a pointer that is no decision is named where it is read
+                self._append(Decision(**content))
+
     def _point(self, decision: Decision) -> Decision:
         """Move the pointer to the version of a decision, under the lock."""
         assert decision.version is not None
         open_artifact(self.version(decision.version).path / "model")
-        # The pointer holds the whole decision: a crash before the next line loses no reason.
+        # The pointer holds the whole decision: after a crash here the next writer logs it.
         _replace_json(self._pointer, asdict(decision))
         self._append(decision)
         return decision
@@ -348,6 +380,7 @@ class Registry:
                 f"{LOCK_SECONDS:.0f} s; wait for that run to end and try again"
             ) from None
         try:
+            self._catch_up()
             yield
         finally:
             lock.release()

@@ -166,7 +166,7 @@ def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
         settings_digest="",
         time="2026-01-02T03:04:05+00:00",
     )
-    metadata = run(*arguments(inputs, tmp_path, str(registry.path), "1"))
+    metadata = run(*arguments(inputs, tmp_path, str(registry.path), f"1 {served.digest}"))
     evaluation = open_artifact(tmp_path / "evaluation")
     results = evaluation.json("metrics.json")
     assert results["production"] == "1"
@@ -177,3 +177,11 @@ def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
     assert ("plain", "production") in pairs
     assert "production" in open_artifact(tmp_path / "timings").json("timings.json")
     assert metadata["candidate"] == "plain"
+
+
+def test_what_serves_is_left_out_and_said_when_it_cannot_be_opened(inputs, tmp_path, capsys):
+    run(*arguments(inputs, tmp_path, str(tmp_path / "registry"), "7 0123"))
+    evaluation = open_artifact(tmp_path / "evaluation")
+    assert "production" not in evaluation.inputs
+    assert "production" not in {m["name"] for m in evaluation.json("metrics.json")["models"]}
+    assert "version 7 serves and cannot be compared with" in capsys.readouterr().err

@@ -76,7 +76,7 @@ class Workshop:
         production = self.registry.production()
         metrics = {
             "users": 5000,
-            "production": "" if production is None else str(production.number),
+            "items": 400,
             "models": [
                 entry("teacher", 0.05, 800),
                 entry("student", 0.05, 100),
@@ -99,6 +99,8 @@ class Workshop:
             ],
         }
         inputs = {"sequences": open_artifact(self.sequences)}
+        if production is not None:
+            inputs["production"] = open_artifact(production.path / "model")
         with publish(self.folder / "evaluation", "evaluation", inputs=inputs) as directory:
             write_json(directory / "metrics.json", metrics)
         inputs = {"evaluation": open_artifact(self.folder / "evaluation")}
@@ -161,7 +163,7 @@ def test_a_better_candidate_follows_what_serves(workshop):
     _, promotion = workshop.promote(seed=2, ndcg=0.051)
     assert (promotion["promoted"], promotion["previous"]) == (2, 1)
     gate = next(g for g in promotion["gates"] if g["name"] == "not_below_production")
-    assert "to version 1 reaching 0" in gate["required"]
+    assert "to version 1 (" in gate["required"]
 
 
 def test_the_step_fails_when_the_candidate_is_not_among_the_models(workshop, capsys):
@@ -190,3 +192,17 @@ def test_the_step_fails_when_the_timings_are_of_another_evaluation(workshop, cap
             str(workshop.folder / "promotion"),
         )
     assert "timings of the evaluation" in capsys.readouterr().err
+
+
+def test_what_was_rolled_back_is_not_promoted_again_by_a_run(workshop):
+    workshop.promote()
+    workshop.promote(seed=2, ndcg=0.051)
+    workshop.registry.rollback(reason="complaints", actor="ann", time=WHEN)
+    _, promotion = workshop.promote(seed=2, ndcg=0.051)
+    assert promotion["promoted"] is None
+    assert "was rolled back as version 2" in promotion["reason"]
+    assert "registry promote" in promotion["reason"]
+    assert workshop.registry.production().number == 1
+    number = promotion["version"]
+    workshop.registry.promote(number, 1, reason="it was right", actor="ann", time=WHEN)
+    assert workshop.registry.production().number == number

@@ -62,6 +62,23 @@ def test_targets_fall_into_quarters_of_time(leave_one_out) -> None:
     assert found["time: quarter 4"] == [6, 7]
 
 
+def test_equal_times_are_one_quarter() -> None:
+    # Of eight targets five are of one day.
+    days = [1, 2, 2, 2, 2, 2, 3, 4]
+    sequences = Sequences(
+        offsets=np.arange(0, 25, 3),
+        items=np.ones(24, dtype=np.int32),
+        timestamps=np.repeat(days, 3),
+        train_end=np.arange(1, 25, 3),
+        validation_end=np.arange(2, 26, 3),
+        item_count=1,
+    )
+    found = {name: one for name, one in members(sequences).items() if name.startswith("time")}
+    assert sorted(user for one in found.values() for user in one) == list(range(8))
+    day_two = [name for name, one in found.items() if set(one) & {1, 2, 3, 4, 5}]
+    assert len(day_two) == 1
+
+
 def test_every_user_is_in_one_segment_of_a_kind_but_for_new_ones(leave_one_out) -> None:
     generator = np.random.default_rng(0)
     histories = [

@@ -46,7 +46,7 @@ def test_what_lies_far_back_is_found_to_matter(sequences, fixed_scorer) -> None:
     assert (one["newest"], one["value"], one["whole_adds"]) == (1, 0.0, 1.0)
     assert three["whole_adds"] == 1.0
     assert (ten["value"], ten["whole_adds"]) == (1.0, 0.0)
-    assert "the newest 10 items alone do as well as whole histories" in found["sentence"]
+    assert "is gained by more than the newest 10 items" in found["sentence"]
 
 
 def test_a_model_of_the_newest_item_needs_no_more(leave_one_out, fixed_scorer) -> None:
@@ -60,7 +60,9 @@ def test_a_model_of_the_newest_item_needs_no_more(leave_one_out, fixed_scorer) -
 
     found = diagnosis(fixed_scorer("student", next_item), sequences)
     assert found["shortened"][0]["whole_adds"] == 0.0
-    assert "the newest item alone does as well as whole histories" in found["sentence"]
+    assert (
+        "nothing that these users show is gained by more than the newest item;" in found["sentence"]
+    )
 
 
 def test_baselines_are_shares_of_the_model(sequences, fixed_scorer) -> None:
@@ -70,10 +72,9 @@ def test_baselines_are_shares_of_the_model(sequences, fixed_scorer) -> None:
         "Of the student's NDCG@10 transitions reach 80% and popularity reaches 20%;"
     )
     assert found["sentence"].endswith("25.0% of the targets are repeats.")
-    assert diagnosis(fixed_scorer("s", knows_the_fifth), sequences, own=0.0)["reached"] == {
-        "popularity": 0.0,
-        "transitions": 0.0,
-    }
+    nothing = diagnosis(fixed_scorer("s", knows_the_fifth), sequences, own=0.0)
+    assert nothing["reached"] == {"popularity": None, "transitions": None}
+    assert nothing["sentence"] == "The student hits nothing, so there is no quality to explain."
 
 
 def test_longer_histories_that_help_are_said_with_their_interval() -> None:
@@ -88,3 +89,9 @@ def test_longer_histories_that_help_are_said_with_their_interval() -> None:
 def test_repeats_are_targets_in_the_history(leave_one_out) -> None:
     sequences = leave_one_out([[1, 2, 1], [1, 2, 3], [5, 5, 5], [4, 1, 2]], 5)
     assert repeat_share(sequences, *sequences.targets("test")) == 0.5
+
+
+def test_few_users_are_said_to_be_few() -> None:
+    shortened = [{"newest": 1, "value": 0.1, "whole_adds": 0.2, "ci95": [-0.5, 0.5]}]
+    said = sentence({"popularity": 0.1}, shortened, 0.0, enough=False)
+    assert "too few users to say whether longer histories help" in said

@@ -173,6 +173,40 @@ def test_another_call_does_not_take_the_parts_of_a_stopped_one(
     assert set(pl.read_parquet(output)["items"].list.len()) == {2}
 
 
+def test_a_part_that_cannot_be_read_is_made_again(
+    servable: Servable, sequences: Sequences, tmp_path: Path
+) -> None:
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    recommend_all(servable, sequences, whole, Request(4), part_users=5)
+    with pytest.raises(KeyboardInterrupt):
+        recommend_all(
+            servable, sequences, output, Request(4), part_users=5, progress=Stops(parts=2)
+        )
+    part = tmp_path / "out.parquet.parts" / "000000.parquet"
+    part.write_bytes(part.read_bytes()[:50])
+    recommend_all(servable, sequences, output, Request(4), part_users=5)
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(
+    servable: Servable, sequences: Sequences, tmp_path: Path
+) -> None:
+    other = tmp_path / "out.parquet.parts" / "thesis.txt"
+    other.parent.mkdir()
+    other.write_text("years of work")
+    with pytest.raises(DataError, match="holds other files than parts of lists"):
+        recommend_all(servable, sequences, tmp_path / "out.parquet", Request(4))
+    assert other.read_text() == "years of work"
+
+
+def test_sessions_are_refused(servable: Servable, sequences: Sequences, tmp_path: Path) -> None:
+    assert sequences.artifact is not None
+    users = pl.DataFrame({"user_id": ["u"] * USERS})
+    object.__setattr__(sequences, "user_table", users)
+    with pytest.raises(DataError, match="a user has several histories"):
+        recommend_all(servable, sequences, tmp_path / "out.parquet", Request(4))
+
+
 def test_nobody_is_told(servable: Servable, sequences: Sequences, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nobody to recommend to"):
         recommend_all(servable, sequences, tmp_path / "out.parquet", Request(), users=[])

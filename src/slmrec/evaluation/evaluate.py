@@ -86,7 +86,8 @@ class Comparison(TypedDict):
     ci95: list[float]
     p: float
     p_holm: float
-    """Corrected for all comparisons of its list; those of segments are one list."""
+    """Corrected for all comparisons of its list. Of segments those of the same two models are a list;
+    where there are too few users it is 1."""
 
 
 class SampledResult(TypedDict):
@@ -113,6 +114,7 @@ class Results(TypedDict):
     """The content of `metrics.json`."""
 
     users: int
+    items: int
     enough_users: bool
     production: str
     """The number of the version that is the model `production`; empty without one."""
@@ -195,6 +197,7 @@ def evaluate(
     cold = _cold_items(sequences)[targets]
     results = Results(
         users=len(users),
+        items=sequences.item_count,
         production=production,
         enough_users=bootstrap.enough,
         headline=HEADLINE,
@@ -357,7 +360,14 @@ def _segments(
     config: EvaluateModels,
 ) -> list[SegmentResult]:
     found = [_segment_result(segment, contenders, headlines, config) for segment in segments]
-    _corrected([comparison for segment in found for comparison in segment["comparisons"]])
+    for pair in _segment_pairs(contenders):
+        judged = [
+            comparison
+            for segment in found
+            for comparison in segment["comparisons"]
+            if segment["enough_users"] and (comparison["a"], comparison["b"]) == pair
+        ]
+        _corrected(judged)
     return found
 
 
@@ -426,7 +436,8 @@ def _segment_result(
             for place, contender in enumerate(contenders)
         },
         "comparisons": [
-            _comparison(a, b, bootstrap, columns) for a, b in _segment_pairs(contenders)
+            {**_comparison(a, b, bootstrap, columns), "p_holm": 1.0}
+            for a, b in _segment_pairs(contenders)
         ],
     }
 

@@ -9,8 +9,8 @@ from scipy import sparse
 from slmrec.data.sequences import PADDING, Sequences
 
 Int32 = NDArray[np.int32]
-_ROWS = 4096
-"""Lists looked at together."""
+DIVERSITY_LISTS, _ROWS = 2000, 32
+"""Lists, evenly spread, whose diversity is measured, and how many together; one may touch all users."""
 
 
 class ListFigures(TypedDict):
@@ -43,7 +43,7 @@ def list_figures(lists: Int32, catalogue: "Touched") -> ListFigures:
     return {
         "coverage": float(np.count_nonzero(exposure) / max(len(exposure), 1)),
         "novelty": _mean_over_lists(catalogue.surprise()[lists], listed),
-        "diversity": _diversity(lists[sizes > 1], catalogue),
+        "diversity": _diversity(_spread(lists[sizes > 1]), catalogue),
         "exposure_gini": gini(exposure),
         "exposure_popularity": _mean_over_lists(catalogue.popularity_rank()[lists], listed),
         "personalization": _personalization(exposure, sizes, lists.shape[1]),
@@ -99,6 +99,11 @@ def _mean_over_lists(values: NDArray[np.float64], listed: NDArray[np.bool_]) -> 
     sums = np.where(listed, values, 0.0).sum(axis=1)
     filled = sizes > 0
     return float((sums[filled] / sizes[filled]).mean()) if filled.any() else 0.0
+
+
+def _spread(lists: Int32) -> Int32:
+    count = min(len(lists), DIVERSITY_LISTS)
+    return lists[np.linspace(0, len(lists) - 1, count).astype(np.int64)] if count else lists
 
 
 def _diversity(lists: Int32, catalogue: Touched) -> float:

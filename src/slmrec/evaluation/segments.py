@@ -36,7 +36,7 @@ def segment_users(
       before the target, equal lengths together; `new` has no training interaction
     - `target`: `head`, `middle` and `tail` items hold a third each of the training interactions, the
       most touched first; `cold` items have none
-    - `time`: quarters of the users by the time of the target, where targets have different times
+    - `time`: quarters of the users by the time of the target, equal times together
     """
     starts = np.asarray(sequences.offsets)[users]
     lengths = positions - starts
@@ -72,9 +72,10 @@ def _targets(sequences: Sequences, positions: NDArray[np.int64]) -> list[Segment
 
 
 def _windows(times: NDArray[np.int64]) -> list[Segment]:
+    """Quarters by time, equal times together; none where there are fewer than four of them."""
     if len(np.unique(times)) < WINDOWS:
         return []
-    order = np.argsort(times, kind="stable")
-    window = np.empty(len(times), dtype=np.int64)
-    window[order] = np.arange(len(times)) * WINDOWS // len(times)
+    shares = [number / WINDOWS for number in range(1, WINDOWS)]
+    ends = np.quantile(times, shares, method="inverted_cdf")
+    window = np.searchsorted(ends, times, side="left")
     return [Segment("time", f"quarter {number + 1}", window == number) for number in range(WINDOWS)]

@@ -37,8 +37,8 @@ class Shortcuts(TypedDict):
 
     repeat_share: float
     """Of test users, those whose target stands in their history."""
-    reached: dict[str, float]
-    """NDCG@10 of each baseline as a share of the model's, over all test users."""
+    reached: dict[str, float | None]
+    """NDCG@10 of each baseline as a share of the model's, over all test users; none of nothing."""
     shortened: list[Shortened]
     """On the probe's users."""
     sentence: str
@@ -74,31 +74,44 @@ def diagnose(
                 "ci95": [round(found.low, _DIGITS), round(found.high, _DIGITS)],
             }
         )
-    reached = {name: round(value / own, _DIGITS) if own else 0.0 for name, value in quality.items()}
+    reached: dict[str, float | None] = {
+        name: round(value / own, _DIGITS) if own else None for name, value in quality.items()
+    }
     return {
         "repeat_share": round(repeats, _DIGITS),
         "reached": reached,
         "shortened": shortened,
-        "sentence": sentence(reached, shortened, repeats),
+        "sentence": sentence(reached, shortened, repeats, enough=drawn.enough),
     }
 
 
-def sentence(reached: Mapping[str, float], shortened: Sequence[Shortened], repeats: float) -> str:
-    """What the figures say about whether a sequence model pays."""
+def sentence(
+    reached: Mapping[str, float | None],
+    shortened: Sequence[Shortened],
+    repeats: float,
+    *,
+    enough: bool = True,
+) -> str:
+    """What the figures say about whether a sequence model pays; `enough`: of users to say it."""
+    known = {name: share for name, share in reached.items() if share is not None}
+    if len(known) < len(reached):
+        return "The student hits nothing, so there is no quality to explain."
     shares = " and ".join(
         f"{name} reach{'' if name.endswith('s') else 'es'} {share:.0%}"
-        for name, share in sorted(reached.items(), key=lambda pair: -pair[1])
+        for name, share in sorted(known.items(), key=lambda pair: -pair[1])
     )
-    enough = next((one["newest"] for one in shortened if one["ci95"][0] <= 0), None)
-    if enough is None:
+    sufficient = next((one["newest"] for one in shortened if one["ci95"][0] <= 0), None)
+    if not enough:
+        longer = "there are too few users to say whether longer histories help"
+    elif sufficient is None:
         last = shortened[-1]
         longer = (
             f"histories beyond the newest {last['newest']} items add {last['whole_adds']:+.4f} "
             f"[{last['ci95'][0]:+.4f}, {last['ci95'][1]:+.4f}] NDCG@10"
         )
     else:
-        items = "item alone does" if enough == 1 else f"{enough} items alone do"
-        longer = f"the newest {items} as well as whole histories, as far as these users show"
+        items = "item" if sufficient == 1 else f"{sufficient} items"
+        longer = f"nothing that these users show is gained by more than the newest {items}"
     return f"Of the student's NDCG@10 {shares}; {longer}; {repeats:.1%} of the targets are repeats."
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from slmrec.artifacts import canonical_json, digest_text
@@ -69,7 +70,8 @@ def recommend_all(
     Columns are `Recommendations`, a row a user: those of the sequences in their order, then named ones
     that the sequences do not hold. Histories are whole, test part included; items that the model does
     not know are passed over. Parts lie beside the output until it is whole: the same call after a stop
-    makes the missing ones only, another call starts anew. Raises `DataError` when there is nobody.
+    makes the missing ones only, another call starts anew, and two at once wait for each other. Raises
+    `DataError` when there is nobody, or when the log's histories are sessions.
     """
     progress = progress or Silent()
     people = _People(servable, sequences, users)
@@ -77,13 +79,27 @@ def recommend_all(
         raise DataError(
             f"{output}: nobody to recommend to; name users, or give a log that has some"
         )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(output.with_name(f"{output.name}.lock")):
+        return _written(servable, sequences, people, output, request, progress, part_users)
+
+
+def _written(
+    servable: Servable,
+    sequences: Sequences,
+    people: "_People",
+    output: Path,
+    request: Request,
+    progress: Progress,
+    part_users: int,
+) -> Outcome:
     folder = output.with_name(f"{output.name}.parts")
     _begin(folder, canonical_json(_key(servable, sequences, people, request, part_users)))
     starts = range(0, len(people), part_users)
     paths = [folder / f"{number:06d}.parquet" for number in range(len(starts))]
     for start, path in zip(starts, paths, strict=True):
         end = min(start + part_users, len(people))
-        if not path.exists():
+        if not _whole(path, end - start):
             aside = path.with_suffix(".partial")
             pq.write_table(_part(servable, people, range(start, end), request), aside)
             aside.rename(path)
@@ -102,6 +118,11 @@ class _People:
         self._sequences = sequences
         self._map = item_map(sequences.item_table, servable.catalogue)
         ids = sequences.user_table[UserIndex.USER].cast(str)
+        if ids.n_unique() < len(ids):
+            raise DataError(
+                "sequences: a user has several histories, since sessions were cut apart "
+                "(build_sequences.session_minutes); build them without, so that each has one list"
+            )
         if users is None:
             self.ids, self.rows = ids, np.arange(len(ids))
         else:
@@ -140,11 +161,21 @@ def _key(
     }
 
 
+def _whole(path: Path, rows: int) -> bool:
+    """Whether a part is there and can be read."""
+    try:
+        return bool(pq.read_metadata(path).num_rows == rows)
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
 def _begin(folder: Path, key: str) -> None:
     """Go on with parts of the same call; throw away those of another."""
     marker = folder / _KEY
     if marker.exists() and marker.read_text(encoding="utf-8") == key:
         return
+    if folder.exists() and not marker.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder}: holds other files than parts of lists; move it away")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     marker.write_text(key, encoding="utf-8")
@@ -183,7 +214,6 @@ def _most_popular(servable: Servable, k: int) -> tuple[NDArray[np.int64], NDArra
 
 def _join(paths: Sequence[Path], output: Path) -> int:
     """Write all parts to one file, whole or not at all; how many people had no known item."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f"{output.name}.partial")
     without = 0
     with pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
