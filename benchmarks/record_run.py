@@ -1,8 +1,9 @@
 """Keep the figures of a run as a page and as JSON: what `docs/results/` is made of.
 
-    .venv/bin/python benchmarks/record_run.py SUMMARY FOLDER "COMMAND"
+    .venv/bin/python benchmarks/record_run.py SUMMARY FOLDER "TITLE" "COMMAND"
 
-SUMMARY is a run's `summary.json`, FOLDER for example `docs/results/toys`, COMMAND what made the run.
+SUMMARY is a run's `summary.json`, FOLDER for example `docs/results/toys/run`, COMMAND
+what made the run.
 """
 
 import json
@@ -28,11 +29,11 @@ RATIOS = {
 }
 
 
-def page(name: str, summary: dict[str, Any], command: str) -> str:
+def page(title: str, summary: dict[str, Any], command: str) -> str:
     """The figures as Markdown."""
     data = summary["data"]
     lines = [
-        f"# {name}",
+        f"# {title}",
         "",
         f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions; "
         f"{summary['users_evaluated']:,} test users, the whole catalogue ranked, seen items left out, "
@@ -77,7 +78,7 @@ def page(name: str, summary: dict[str, Any], command: str) -> str:
     return "\n".join(lines)
 
 
-def main(source: str, folder: str, command: str) -> None:
+def main(source: str, folder: str, title: str, command: str) -> None:
     """Write `README.md` and `results.json`."""
     summary = json.loads(Path(source).read_text(encoding="utf-8"))
     place = Path(folder)
@@ -85,7 +86,7 @@ def main(source: str, folder: str, command: str) -> None:
     kept = {key: summary[key] for key in KEPT}
     text = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False)
     (place / "results.json").write_text(text + "\n", encoding="utf-8")
-    (place / "README.md").write_text(page(place.name, summary, command), encoding="utf-8")
+    (place / "README.md").write_text(page(title, summary, command), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`python -m pipeline recommend`: lists for everybody, from a registered model."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -117,8 +118,6 @@ def _named(users: str) -> list[str] | None:
 
 
 def _newest_sequences(home: Path) -> Path:
-    import json
-
     for summary in sorted((home / "runs").glob("*/summary.json"), reverse=True):
         places = json.loads(summary.read_text(encoding="utf-8"))["places"]
         found = places.get("build_sequences.sequences")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.decision_log import DecisionLog
 from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.registry import DataFacts, Registry
 
@@ -180,7 +181,7 @@ def crash(monkeypatch):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(Registry, "_append", die)
+            patched.setattr(DecisionLog, "append", die)
             with pytest.raises(KeyboardInterrupt):
                 call()
 

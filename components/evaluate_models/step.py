@@ -9,15 +9,15 @@ from slmrec.artifacts import Artifact, open_artifact, write_json
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.errors import ArtifactError
-from slmrec.evaluation.evaluate import (
+from slmrec.evaluation.comparisons import Contender
+from slmrec.evaluation.evaluate import evaluate
+from slmrec.evaluation.outcome import (
     BASELINE,
     PRODUCTION,
     SASREC,
     SERVABLE,
     STUDENT,
     TEACHER,
-    Contender,
-    evaluate,
     headline,
 )
 from slmrec.evaluation.results import CARD, PAGE, save_evaluation, save_timings

@@ -351,10 +351,6 @@ def _value(model: Mapping[str, Any]) -> float | None:
     return _number(_at(model, "metrics", HEADLINE, "value"))
 
 
-def _upper(model: Mapping[str, Any]) -> float | None:
-    return _number(_at(model, "metrics", HEADLINE, "ci95", 1))
-
-
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None

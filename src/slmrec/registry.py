@@ -14,13 +14,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from slmrec.artifacts import Artifact, canonical_json, open_artifact, write_json
+from slmrec.artifacts import Artifact, open_artifact, write_json
+from slmrec.decision_log import PROMOTE, PRUNE, REFUSE, ROLLBACK, Decision, DecisionLog
 from slmrec.errors import ArtifactError, RegistryConflict
 
 LOCK_SECONDS = 60.0
@@ -59,23 +60,6 @@ class Version:
     """When, as the caller said."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One line of `decisions.jsonl`."""
-
-    action: str
-    """`promote`, `refuse`, `rollback` or `prune`."""
-    version: int | None
-    """What it is about; of a rollback, what serves since then."""
-    previous: int | None
-    """What was production when the decision fell."""
-    reason: str
-    actor: str
-    time: str
-    evidence: Mapping[str, str] = field(default_factory=dict)
-    """Digests of what the decision rests on, by name."""
-
-
 class Registry:
     """A registry folder; it is made by the first write."""
 
@@ -83,7 +67,7 @@ class Registry:
         self.path = Path(path)
         self._versions = self.path / "versions"
         self._pointer = self.path / "channels" / "production.json"
-        self._decisions = self.path / "decisions.jsonl"
+        self._log = DecisionLog(self.path / "decisions.jsonl")
 
     def production(self) -> Version | None:
         """The version that serves now; None before the first promotion. Raises `ArtifactError`."""
@@ -115,19 +99,11 @@ class Registry:
 
     def decisions(self) -> list[Decision]:
         """Every recorded decision, oldest first. Raises `ArtifactError` naming a broken line."""
-        if not self._decisions.exists():
-            return []
-        found = []
-        lines = self._decisions.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                found.append(Decision(**json.loads(line)))
-            except (ValueError, TypeError):
-                raise ArtifactError(
-                    f"{self._decisions}, line {number}: not a decision, found {line[:60]!r}; "
-                    "a writer was interrupted, move the line to a file beside it"
-                ) from None
-        return found
+        return self._log.decisions()
+
+    def taken_back(self) -> set[int]:
+        """Versions that a rollback took back and nobody has promoted since."""
+        return self._log.taken_back()
 
     def add(
         self,
@@ -216,7 +192,7 @@ class Registry:
                     f"decisions.jsonl and decide again about {_spell(version)}"
                 )
             decision = Decision(
-                "promote", version, current, reason, actor, time, dict(evidence or {})
+                PROMOTE, version, current, reason, actor, time, dict(evidence or {})
             )
             return self._point(decision)
 
@@ -235,17 +211,7 @@ class Registry:
                     f"{self._pointer}: production is {_spell(current)} and nothing served before it; "
                     "promote another version instead"
                 )
-            return self._point(Decision("rollback", earlier, current, reason, actor, time))
-
-    def taken_back(self) -> set[int]:
-        """Versions that a rollback took back and nobody has promoted since."""
-        found: set[int] = set()
-        for decision in self._readable_decisions():
-            if decision.action == "rollback" and decision.previous is not None:
-                found.add(decision.previous)
-            elif decision.action == "promote" and decision.version is not None:
-                found.discard(decision.version)
-        return found
+            return self._point(Decision(ROLLBACK, earlier, current, reason, actor, time))
 
     def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
         """Remove all but the newest `keep` versions, production and what a rollback would bring back.
@@ -264,7 +230,7 @@ class Registry:
             for number in removed:
                 # The decision comes first, so that nothing disappears without a reason.
                 reason = f"only the newest {keep} versions are kept"
-                self._append(Decision("prune", number, current, reason, actor, time))
+                self._log.append(Decision(PRUNE, number, current, reason, actor, time))
                 aside = self._versions / f".removed-{number:06d}"
                 self._folder(number).rename(aside)
                 shutil.rmtree(aside)
@@ -272,32 +238,17 @@ class Registry:
 
     def _way_back(self, current: int | None) -> int | None:
         """What a rollback brings back: the last version that served and is another than this."""
-        return next((number for number in reversed(self._served()) if number != current), None)
-
-    def _served(self) -> list[int]:
-        """Which versions served, in order, each rollback having taken back what came after."""
-        served: list[int] = []
-        for decision in self._readable_decisions():
-            if decision.version is None:
-                continue
-            if decision.action == "promote":
-                served.append(decision.version)
-            elif decision.action == "rollback" and decision.version in served:
-                while served[-1] != decision.version:
-                    served.pop()
-            elif decision.action == "prune":
-                served = [number for number in served if number != decision.version]
-        return served
+        return next((number for number in reversed(self._log.served()) if number != current), None)
 
     def _catch_up(self) -> None:
         """Write down the decision of the pointer where a crash kept it from the log."""
         if not self._pointer.exists():
             return
         content = _read_json(self._pointer)
-        moves = [one for one in self._readable_decisions() if one.action in ("promote", "rollback")]
-        if not moves or asdict(moves[-1]) != content:
+        newest = self._log.newest_move()
+        if newest is None or asdict(newest) != content:
             with suppress(TypeError):  # a pointer that is no decision is named where it is read
-                self._append(Decision(**content))
+                self._log.append(Decision(**content))
 
     def _point(self, decision: Decision) -> Decision:
         """Move the pointer to the version of a decision, under the lock."""
@@ -305,7 +256,7 @@ class Registry:
         open_artifact(self.version(decision.version).path / "model")
         # The pointer holds the whole decision: after a crash here the next writer logs it.
         _replace_json(self._pointer, asdict(decision))
-        self._append(decision)
+        self._log.append(decision)
         return decision
 
     def refuse(
@@ -323,25 +274,18 @@ class Registry:
         """
         with self._locked():
             decision = Decision(
-                "refuse", version, self._current(), reason, actor, time, dict(evidence)
+                REFUSE, version, self._current(), reason, actor, time, dict(evidence)
             )
-            for earlier in self._readable_decisions():
+            for earlier in self._log.readable():
                 if (
-                    earlier.action == "refuse"
+                    earlier.action == REFUSE
                     and earlier.version == version
                     and earlier.reason == reason
                     and earlier.evidence == decision.evidence
                 ):
                     return earlier
-            self._append(decision)
+            self._log.append(decision)
             return decision
-
-    def _readable_decisions(self) -> Iterator[Decision]:
-        """Decisions without the half lines of interrupted writers, which must not block new ones."""
-        if self._decisions.exists():
-            for line in self._decisions.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError, TypeError):
-                    yield Decision(**json.loads(line))
 
     def _folder(self, number: int) -> Path:
         return self._versions / f"{number:06d}"
@@ -356,17 +300,6 @@ class Registry:
                 "last promotion in decisions.jsonl"
             )
         return number
-
-    def _append(self, decision: Decision) -> None:
-        line = canonical_json(asdict(decision)) + "\n"
-        with self._decisions.open("ab+") as stream:
-            if stream.tell() > 0:
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":  # an interrupted writer: keep its half line apart
-                    line = "\n" + line
-            stream.write(line.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

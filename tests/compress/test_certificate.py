@@ -61,10 +61,12 @@ def certified_and_same(
     session = open_graph(folder / "scores.onnx", threads=1)
     scores, entering = session.run([SCORES, STATES], graph_inputs(sample, 8))
     items, last = right_padded(sample, 8)
-    certified = Certificate(student, storage).holds(items, last, torch.from_numpy(entering))
     with torch.inference_mode():
-        expected = student.catalogue_scores(items, last)[:, 1:].argmax(dim=1).numpy()
-    return certified.numpy(), scores[:, 1:].argmax(axis=1) == expected
+        exact = student.catalogue_scores(items, last)
+    certificate = Certificate(student, storage)
+    certified = certificate.holds(items, last, exact, torch.from_numpy(entering))
+    first = exact[:, 1:].argmax(dim=1).numpy()
+    return certified.numpy(), scores[:, 1:].argmax(axis=1) == first
 
 
 @by_variant
@@ -119,8 +121,8 @@ class Case:
         self.asked = right_padded([np.array([3, 14, 15, 9], dtype=np.int32)], 8)
         with torch.no_grad():
             self.state = self.student.last_states(*self.asked)[0]
-            scores = self.student.catalogue_scores(*self.asked)[0, 1:]
-        best = scores.topk(2)
+            self.scores = self.student.catalogue_scores(*self.asked)
+        best = self.scores[0, 1:].topk(2)
         self.first, self.second = (1 + best.indices).tolist()
         self.lead = float(best.values[0] - best.values[1])
         self.table = self.student.items.weight.detach().clone()
@@ -134,7 +136,8 @@ class Case:
         kept = self.table if table is None else table
         planted = Planted(Table(kept.numpy()), memory or self.student.memory)
         entering = (self.state if state is None else state)[None]
-        return bool(Certificate(self.student, planted).holds(*self.asked, entering)[0])
+        certificate = Certificate(self.student, planted)
+        return bool(certificate.holds(*self.asked, self.scores, entering)[0])
 
 
 # A move of half the lead leaves the order as it is, one of twice the lead turns it around. The state is
@@ -155,8 +158,7 @@ def test_each_move_counts(share: float, certain: bool) -> None:
     apart = case.table[case.first] - case.table[case.second]
     state = case.state - apart * moved / apart.square().sum()
     others = case.table[case.first] - case.table[1:]
-    with torch.no_grad():
-        leads = case.student.catalogue_scores(*case.asked)[0]
+    leads = case.scores[0]
     leads = (leads[case.first] - leads[1:]).double()
     reach = (state - case.state).double().norm() * others.double().norm(dim=1)
     by_hand = bool((leads > reach)[torch.arange(1, ITEMS + 1) != case.first].all())

@@ -5,7 +5,9 @@ import pytest
 
 from slmrec.config import EvaluateModels
 from slmrec.errors import ConfigError, DataError
-from slmrec.evaluation.evaluate import Contender, evaluate, headline, short
+from slmrec.evaluation.comparisons import Contender
+from slmrec.evaluation.evaluate import evaluate
+from slmrec.evaluation.outcome import headline, short
 
 CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=200)
 # 20 items; user u was shown 1, 2 in training, 3 in validation and has target 4 + u % 10, so that

@@ -7,7 +7,8 @@ import pytest
 
 from slmrec.artifacts import open_artifact
 from slmrec.config import EvaluateModels
-from slmrec.evaluation.evaluate import Contender, evaluate
+from slmrec.evaluation.comparisons import Contender
+from slmrec.evaluation.evaluate import evaluate
 from slmrec.evaluation.results import save_evaluation, save_timings
 from slmrec.evaluation.selection import Choice
 from slmrec.models.machine import Machine
@@ -128,3 +129,12 @@ def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
     assert "not enough data" in card  # quarters of 35 people
     assert evaluation.results["shortcuts"]["sentence"] in card
     assert "undefined" not in card.lower()
+
+
+def test_page_and_card_say_which_version_serves_when_one_took_part(evaluation, save):
+    without = save(evaluation, "without")
+    results = {**evaluation.results, "production": "7"}
+    beside = save(dataclasses.replace(evaluation, results=results), "beside")
+    for name in ("report.html", "card.md"):
+        assert "is version 7 of the registry" in beside.file(name).read_text()
+        assert "of the registry" not in without.file(name).read_text()

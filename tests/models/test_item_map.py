@@ -3,13 +3,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
-from slmrec.compress.export import export_servable
-from slmrec.config import Variant
-from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.item_map import TranslatedServable, item_map
 from slmrec.models.servable import Servable
+from tests.models.servables import export_small
 
 
 def catalogue(*ids: str) -> pl.DataFrame:
@@ -23,21 +20,7 @@ TODAY = catalogue("new", "c", "a", "e", "b")
 
 @pytest.fixture(scope="module")
 def servable(tmp_path_factory: pytest.TempPathFactory) -> Servable:
-    torch.manual_seed(7)
-    shape = DecoderShape(items=5, width=16, heads=2, feed_forward=(16,), max_length=4)
-    model = Decoder(shape).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    artifact, _ = export_servable(
-        model,
-        MINE,
-        Variant(name="old", weights="float32"),
-        tmp_path_factory.mktemp("item-map") / "servable",
-        calibration=[],
-        sample=[],
-        inputs={},
-    )
-    return Servable(artifact, threads=1)
+    return Servable(export_small(tmp_path_factory.mktemp("item-map") / "servable", MINE), threads=1)
 
 
 def test_numbers_are_matched_by_id() -> None:

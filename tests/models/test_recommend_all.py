@@ -3,17 +3,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from slmrec.artifacts import open_artifact, publish
-from slmrec.compress.export import export_servable
-from slmrec.config import Variant
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.errors import DataError
-from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.recommend_all import Request, recommend_all
 from slmrec.models.recommender import Recommender
 from slmrec.models.servable import Servable
+from tests.models.servables import catalogue_of, export_small
 
 ITEMS = 12
 COUNTS = [5, 1, 9, 2, 9, 3, 4, 6, 7, 8, 1, 2]
@@ -22,28 +19,8 @@ USERS = 23
 
 @pytest.fixture(scope="module")
 def servable(tmp_path_factory: pytest.TempPathFactory) -> Servable:
-    torch.manual_seed(7)
-    shape = DecoderShape(items=ITEMS, width=16, heads=2, feed_forward=(16,), max_length=4)
-    model = Decoder(shape).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    catalogue = pl.DataFrame(
-        {
-            "item_index": range(1, ITEMS + 1),
-            "item_id": [f"i{n}" for n in range(1, ITEMS + 1)],
-            "count": COUNTS,
-        }
-    )
-    artifact, _ = export_servable(
-        model,
-        catalogue,
-        Variant(name="plain", weights="float32"),
-        tmp_path_factory.mktemp("model") / "servable",
-        calibration=[],
-        sample=[],
-        inputs={},
-    )
-    return Servable(artifact, threads=2)
+    place = tmp_path_factory.mktemp("model") / "servable"
+    return Servable(export_small(place, catalogue_of(COUNTS)), threads=2)
 
 
 def write_sequences(place: Path, ids: list[str], histories: list[list[int]]) -> Sequences:

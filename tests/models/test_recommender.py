@@ -3,17 +3,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
-import torch
 
 from slmrec.artifacts import MANIFEST, open_artifact
-from slmrec.compress.export import export_servable
-from slmrec.config import Variant
 from slmrec.errors import ArtifactError
-from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.recommender import Recommender
 from slmrec.models.servable import Servable
+from tests.models.servables import catalogue_of, export_small
 
 ITEMS = 12
 COUNTS = [5, 1, 9, 2, 9, 3, 4, 6, 7, 8, 1, 2]
@@ -21,30 +17,8 @@ COUNTS = [5, 1, 9, 2, 9, 3, 4, 6, 7, 8, 1, 2]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(7)
-    shape = DecoderShape(items=ITEMS, width=16, heads=2, feed_forward=(16,), max_length=4)
-    model = Decoder(shape).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    catalogue = pl.DataFrame(
-        {
-            "item_index": range(1, ITEMS + 1),
-            "item_id": [f"i{n}" for n in range(1, ITEMS + 1)],
-            "count": COUNTS,
-        }
-    )
     folder = tmp_path_factory.mktemp("recommender") / "servable"
-    calibration = [np.arange(1, 5, dtype=np.int32), np.array([7, 9, 12], dtype=np.int32)]
-    export_servable(
-        model,
-        catalogue,
-        Variant(name="int8"),
-        folder,
-        calibration=calibration,
-        sample=[],
-        inputs={},
-    )
-    return folder
+    return export_small(folder, catalogue_of(COUNTS), "int8").path
 
 
 def ids(found) -> list[str]:

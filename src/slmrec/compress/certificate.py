@@ -28,14 +28,13 @@ class Certificate:
         self._kept = torch.from_numpy(storage.items.dense())
 
     @torch.inference_mode()
-    def holds(self, items: Tensor, last: Tensor, entering: Tensor) -> Tensor:
+    def holds(self, items: Tensor, last: Tensor, scores: Tensor, entering: Tensor) -> Tensor:
         """After which histories the first item is certain: bool [batch].
 
-        `items` int64 [batch, length] and `last` int64 [batch] are what the model reads, `entering` is
-        what the graph gives as `states`. Seen items are not left out.
+        `items` int64 [batch, length] and `last` int64 [batch] are what the model reads, `scores` what
+        it makes of them, `entering` what the graph gives as `states`. Seen items are not left out.
         """
         states = self._student.last_states(items, last)
-        scores = self._student.catalogue_scores(items, last)
         first = 1 + scores[:, 1:].argmax(dim=1, keepdim=True)
         read = self._read(entering)
         moved = (read - states.double()).norm(dim=1, keepdim=True)

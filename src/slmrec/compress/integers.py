@@ -9,6 +9,8 @@ from slmrec.config.student import INT4_BLOCK
 
 Floats = NDArray[np.float32]
 INT8_MOST = 127
+NOTHING = 1e-12
+"""Smallest reach of a state: what is 0 everywhere can be divided by it."""
 ZERO = 128
 """What stands for 0 among the unsigned bytes that states become."""
 INT4_MOST, INT4_ZERO = 7, 8
@@ -30,7 +32,7 @@ def quantize(weights: Floats, axis: int) -> Quantized:
     The largest magnitude along the other axes becomes 127; what is 0 everywhere keeps a scale of 1.
     """
     others = tuple(other for other in range(weights.ndim) if other != axis)
-    scale = _scale(np.abs(weights).max(axis=others), INT8_MOST)
+    scale = steps(np.abs(weights).max(axis=others), INT8_MOST)
     shape = [1] * weights.ndim
     shape[axis] = -1
     values = np.rint(weights / scale.reshape(shape)).clip(-INT8_MOST, INT8_MOST)
@@ -65,7 +67,7 @@ def quantize_to_nibbles(weights: Floats) -> Nibbles:
     filled = np.zeros((rows, blocks * BLOCK), dtype=np.float32)
     filled[:, :columns] = weights
     grouped = filled.reshape(rows, blocks, BLOCK)
-    scale = _scale(np.abs(grouped).max(axis=2), INT4_MOST)
+    scale = steps(np.abs(grouped).max(axis=2), INT4_MOST)
     whole = np.rint(grouped / scale[:, :, None]).clip(-INT4_MOST, INT4_MOST)
     values = (whole + INT4_ZERO).astype(np.uint8)
     packed = values[:, :, ::2] + 16 * values[:, :, 1::2]
@@ -90,9 +92,10 @@ class Roots:
 
 def quantize_roots(weights: Floats) -> Roots:
     """Round each row in steps of the root of its own largest: strong and weak ones both keep digits."""
-    step = _scale(np.sqrt(weights.max(axis=1, keepdims=True)), 255)
+    step = steps(np.sqrt(weights.max(axis=1, keepdims=True)), 255)
     return Roots(np.rint(np.sqrt(weights) / step).clip(0, 255).astype(np.uint8), step)
 
 
-def _scale(largest: Floats, most: int) -> Floats:
+def steps(largest: Floats, most: int) -> Floats:
+    """What one count is worth where the largest magnitude becomes `most`; 1 where all is 0."""
     return np.where(largest > 0, largest / most, 1.0).astype(np.float32)

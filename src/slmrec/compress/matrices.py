@@ -10,9 +10,15 @@ import ml_dtypes
 import numpy as np
 
 from slmrec.compress.graph import CONTRIB, FLOAT, Graph
-from slmrec.compress.integers import BLOCK, INT8_MOST, ZERO, Floats, quantize, quantize_to_nibbles
-
-_NOTHING = 1e-12
+from slmrec.compress.integers import (
+    BLOCK,
+    INT8_MOST,
+    NOTHING,
+    ZERO,
+    Floats,
+    quantize,
+    quantize_to_nibbles,
+)
 
 
 class Matrix(Protocol):
@@ -82,13 +88,13 @@ def byte_product(
     """States times int8 `values` [inputs, outputs] that count `scale` [outputs], plus a bias."""
     zero = graph.number(ZERO, np.uint8)
     if reach is not None:
-        step = graph.number(max(reach, _NOTHING) / INT8_MOST)
+        step = graph.number(max(reach, NOTHING) / INT8_MOST)
         rounded = graph.call("QuantizeLinear", states, step, zero)
         inputs = [rounded, values, step, scale, zero, "", bias]
         return _to_float(graph, inputs if bias else inputs[:5])
     axis = graph.integers([-1])
     largest = graph.call("ReduceMax", graph.call("Abs", states), axis, keepdims=1)
-    largest = graph.call("Max", largest, graph.number(_NOTHING))
+    largest = graph.call("Max", largest, graph.number(NOTHING))
     step = graph.number(1 / INT8_MOST)
     rounded = graph.call("QuantizeLinear", graph.call("Div", states, largest), step, zero)
     product = graph.call("Mul", _to_float(graph, [rounded, values, step, scale, zero]), largest)

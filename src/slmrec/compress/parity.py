@@ -62,7 +62,7 @@ def parity(
         )
         first = expected[:, 1:].argmax(dim=1)
         here = slice(0, max(len(certified) - start, 0))
-        certain.append(certificate.holds(items[here], last[here], entering[here]))
+        certain.append(certificate.holds(items[here], last[here], expected[here], entering[here]))
         scored.append(float(expected[:, 1:].std()))
         found.append(
             {
@@ -96,7 +96,7 @@ def _next_item_difference(
         items, last = right_padded(known, student.max_length)
         with torch.inference_mode():
             expected = student.catalogue_scores(items, last).numpy()
-        (scores,) = session.run([SCORES], graph_inputs(known, student.max_length))  # type: ignore[attr-defined]
+        (scores,) = session.run([SCORES], graph_inputs(known, student.max_length))
         gains = [
             ndcg(rank_targets(one, known, targets, exclude_seen=False), HEADLINE_CUTOFF)
             for one in (scores, expected)

@@ -3,6 +3,7 @@
 Histories are looked up in it, and states are multiplied with it.
 """
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,15 +14,15 @@ from slmrec.compress.graph import CONTRIB, FLOAT, Graph
 from slmrec.compress.integers import (
     BLOCK,
     INT8_MOST,
+    NOTHING,
     ZERO,
     Floats,
     quantize,
     quantize_to_nibbles,
+    steps,
 )
 from slmrec.compress.matrices import byte_product, float_constant, nibble_product
 from slmrec.compress.product import ProductCodes
-
-_NOTHING = 1e-12
 
 
 class ItemTable(Protocol):
@@ -112,7 +113,7 @@ class NibbleTable:
     def rounded(self, states: Floats) -> Floats:
         """Each block of 32 numbers in steps of its own largest, which is what ONNX Runtime does."""
         blocks = states.reshape(len(states), -1, BLOCK)
-        step = np.abs(blocks).max(axis=2, keepdims=True).clip(min=_NOTHING) / INT8_MOST
+        step = np.abs(blocks).max(axis=2, keepdims=True).clip(min=NOTHING) / INT8_MOST
         whole: Floats = (np.rint(blocks / step) * step).reshape(states.shape).astype(np.float32)
         return whole
 
@@ -152,8 +153,7 @@ class ByteTable:
 
         Rows are put together from their pieces when the graph is loaded.
         """
-        largest = np.abs(codes.pieces).max(axis=(1, 2))
-        step = np.where(largest > 0, largest / INT8_MOST, 1.0).astype(np.float32)
+        step = steps(np.abs(codes.pieces).max(axis=(1, 2)), INT8_MOST)
         whole = ProductCodes(codes.codes, np.rint(codes.pieces / step[:, None, None]))
         column = np.repeat(step, codes.pieces.shape[2])
         return cls(whole.rows().astype(np.int8), row, column, None, whole)
@@ -178,8 +178,7 @@ class ByteTable:
 
         A norm divides an embedding by one number, which is known beforehand for every item.
         """
-        length = np.sqrt((self.dense().astype(np.float64) ** 2).mean(axis=1) + epsilon)
-        factor = (self._row / length).astype(np.float32)
+        factor = (self._row / np.sqrt(self._squares + epsilon)).astype(np.float32)
         matrix = quantize((self.column * norm)[:, None] * weights, axis=1)
         product = graph.call(
             "MatMulIntegerToFloat",
@@ -208,11 +207,17 @@ class ByteTable:
         """In the steps of the product: fixed ones, or of each state's own largest entry."""
         scaled = states * self.column
         reach = np.abs(scaled).max(axis=1, keepdims=True) if self._reach is None else self._reach
-        step = np.maximum(reach, _NOTHING) / INT8_MOST
+        step = np.maximum(reach, NOTHING) / INT8_MOST
         whole: Floats = (np.rint(scaled / step).clip(-ZERO, INT8_MOST) * step / self.column).astype(
             np.float32
         )
         return whole
+
+    @cached_property
+    def _squares(self) -> NDArray[np.float64]:
+        """The mean square of each embedding: [items + 1]."""
+        found: NDArray[np.float64] = np.square(self.dense(), dtype=np.float64).mean(axis=1)
+        return found
 
     def _scale(self, graph: Graph) -> str:
         return graph.constant("items_scale", self._row)

@@ -7,6 +7,7 @@ to draw from it would claim a certainty that the data do not hold; two exact bou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,17 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 MIN_USERS = 30
 """With fewer users intervals come from Hoeffding's inequality and are marked as too few."""
+DIGITS = 6
+"""Further ones depend on the order in which a processor sums."""
 _BLOCK_CELLS = 2**22
 _ROUNDING = 1e-12
+
+
+class MetricValue(TypedDict):
+    """A mean and its 95 % interval, as they are written down."""
+
+    value: float
+    ci95: list[float]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,11 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def as_json(self) -> MetricValue:
+        """Rounded, to be written down."""
+        low, high = round(self.low, DIGITS), round(self.high, DIGITS)
+        return {"value": round(self.value, DIGITS), "ci95": [low, high]}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class ListFigures(TypedDict):
     al., PNAS 2010)."""
     diversity: float
     """One less the mean cosine between any two items of a list, each a vector of the training users who
-    touched it: 1 where nobody touched two items of one list."""
+    touched it: 1 where nobody touched two items of one list. Of `DIVERSITY_LISTS` lists at most."""
     exposure_gini: float
     """Gini coefficient of how often catalogue items are listed: 0 all alike, towards 1 all one item."""
     exposure_popularity: float

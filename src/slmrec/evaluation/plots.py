@@ -8,8 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from slmrec.evaluation.evaluate import BASELINE, Evaluation, ModelResult, short
 from slmrec.evaluation.metrics import HEADLINE
+from slmrec.evaluation.outcome import BASELINE, Evaluation, ModelResult, short
 
 INK = "#1d232b"
 ACCENT = "#c2571a"

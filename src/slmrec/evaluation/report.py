@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.bootstrap import MIN_USERS
-from slmrec.evaluation.evaluate import TEACHER, Evaluation, headline, short
 from slmrec.evaluation.metrics import HEADLINE, metric_names
+from slmrec.evaluation.outcome import TEACHER, Evaluation, headline, short
 from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
 from slmrec.models.machine import Machine, describe

@@ -13,7 +13,7 @@ import polars as pl
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.columns import Ranks
 from slmrec.config import EvaluateModels
-from slmrec.evaluation.evaluate import Evaluation
+from slmrec.evaluation.outcome import Evaluation
 from slmrec.evaluation.plots import cost_svg, quality_svg
 from slmrec.evaluation.report import render, render_card
 from slmrec.evaluation.selection import Choice

@@ -6,13 +6,12 @@ drawn once, from a seed, and stored.
 """
 
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slmrec.data.sequences import Sequences
-from slmrec.evaluation.bootstrap import Bootstrap
+from slmrec.evaluation.bootstrap import Bootstrap, MetricValue
 from slmrec.evaluation.metrics import Floats, hit_rate, ndcg, reciprocal_rank
 from slmrec.evaluation.ranking import checked_scores, histories_before
 from slmrec.models.scorer import Scorer
@@ -33,13 +32,6 @@ class Probe:
     users: Int64
     positions: Int64
     negatives: Int32
-
-
-class SampledValue(TypedDict):
-    """A metric and its 95 % interval."""
-
-    value: float
-    ci95: list[float]
 
 
 def draw_probe(
@@ -83,7 +75,7 @@ def sampled_ranks(scorer: Scorer, sequences: Sequences, probe: Probe, name: str)
     return ranks
 
 
-def sampled_metrics(ranks: Int32, resamples: int, seed: int) -> dict[str, SampledValue]:
+def sampled_metrics(ranks: Int32, resamples: int, seed: int) -> dict[str, MetricValue]:
     """HR@1, HR@5, NDCG@5 and MRR of sampled ranks, with intervals."""
     columns: dict[str, Floats] = {
         "hr@1": hit_rate(ranks, 1),
@@ -92,8 +84,4 @@ def sampled_metrics(ranks: Int32, resamples: int, seed: int) -> dict[str, Sample
         "mrr": reciprocal_rank(ranks),
     }
     drawn = Bootstrap.draw(np.stack(list(columns.values()), axis=1), resamples, seed)
-    found = {name: drawn.interval(place) for place, name in enumerate(columns)}
-    return {
-        name: {"value": round(one.value, 6), "ci95": [round(one.low, 6), round(one.high, 6)]}
-        for name, one in found.items()
-    }
+    return {name: drawn.interval(place).as_json() for place, name in enumerate(columns)}

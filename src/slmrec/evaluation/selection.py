@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from slmrec.config import EvaluateModels
 from slmrec.errors import ConfigError
-from slmrec.evaluation.evaluate import FLOAT32, SERVABLE, STUDENT, Results
 from slmrec.evaluation.metrics import HEADLINE
+from slmrec.evaluation.outcome import FLOAT32, SERVABLE, STUDENT, Results
 
 
 @dataclass(frozen=True)

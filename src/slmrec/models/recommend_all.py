@@ -1,4 +1,4 @@
-"""Lists for everybody, part by part: what a batch job serves and drift monitoring reads."""
+"""Lists for everybody, part by part: what a batch job serves."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from slmrec.artifacts import canonical_json, digest_text
-from slmrec.columns import ItemIndex, Recommendations, UserIndex
+from slmrec.columns import Recommendations, UserIndex
 from slmrec.data.sequences import Sequences
 from slmrec.errors import DataError
 from slmrec.models.item_map import item_map
@@ -185,12 +184,10 @@ def _part(servable: Servable, people: _People, places: range, request: Request) 
     histories = [people.history(place) for place in places]
     items, scores = servable.best(histories, request.k, exclude_seen=request.exclude_seen)
     known = np.asarray([len(history) for history in histories], dtype=np.int32)
-    popular, counts = _most_popular(servable, request.k)
-    items[known == 0], scores[known == 0] = popular, counts
+    items[known == 0], scores[known == 0] = servable.most_popular(request.k)
     listed = items > 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(listed.sum(axis=1))]).astype(np.int32))
-    catalogue = servable.catalogue.sort(ItemIndex.INDEX)[ItemIndex.ITEM].cast(str)
-    names = pa.array(["", *catalogue.to_list()]).take(pa.array(items[listed]))
+    names = pa.array(servable.item_ids).take(pa.array(items[listed]))
     columns = [
         pa.array(people.ids[places.start : places.stop].to_list(), pa.string()),
         pa.ListArray.from_arrays(offsets, names),
@@ -200,16 +197,6 @@ def _part(servable: Servable, people: _People, places: range, request: Request) 
         pa.array([servable.artifact.digest] * len(places), pa.string()),
     ]
     return pa.table(columns, schema=_SCHEMA)
-
-
-def _most_popular(servable: Servable, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The `k` items that were most often touched and how often, ties to the smaller index."""
-    counts = servable.catalogue.sort(ItemIndex.INDEX)[ItemIndex.COUNT].to_numpy()
-    order = np.argsort(-counts, kind="stable")[:k]
-    items = np.zeros(k, dtype=np.int64)
-    found = np.full(k, -np.inf, dtype=np.float32)
-    items[: len(order)], found[: len(order)] = order + 1, counts[order]
-    return items, found
 
 
 def _join(paths: Sequence[Path], output: Path) -> int:

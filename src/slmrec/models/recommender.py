@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from slmrec.artifacts import open_artifact
-from slmrec.columns import ItemIndex
 from slmrec.models.scorer import History
 from slmrec.models.servable import KIND, Servable
 
@@ -29,16 +28,11 @@ class Recommender:
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable
-        catalogue = servable.catalogue.sort(ItemIndex.INDEX)
-        self._ids = ["", *catalogue[ItemIndex.ITEM].cast(str).to_list()]
-        self._index = {item_id: number for number, item_id in enumerate(self._ids) if number}
-        counts = catalogue[ItemIndex.COUNT].to_numpy()
-        self._popular = 1 + np.argsort(-counts, kind="stable")
-        self._counts = np.concatenate([[0], counts])
+        self._index = {item_id: n for n, item_id in enumerate(servable.item_ids) if n}
 
     @classmethod
     def open(cls, directory: Path | str, threads: int = 0) -> "Recommender":
-        """Open a servable artifact; `threads` 0 leaves their number to ONNX Runtime.
+        """Open a servable artifact; `threads` 0: as many as this process may use.
 
         Raises `ArtifactError` when it is not whole, or of another version.
         """
@@ -69,10 +63,10 @@ class Recommender:
         return np.asarray(places, dtype=np.int32)
 
     def _listed(self, items: list[int], scores: list[float]) -> list[Recommended]:
+        ids = self._servable.item_ids
         pairs = zip(items, scores, strict=True)
-        return [Recommended(self._ids[item], score) for item, score in pairs if item]
+        return [Recommended(ids[item], score) for item, score in pairs if item]
 
     def _most_popular(self, k: int) -> list[Recommended]:
-        return [
-            Recommended(self._ids[item], float(self._counts[item])) for item in self._popular[:k]
-        ]
+        items, counts = self._servable.most_popular(k)
+        return self._listed(items.tolist(), counts.tolist())

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from slmrec.artifacts import Artifact
+from slmrec.columns import ItemIndex
 from slmrec.errors import ArtifactError
 from slmrec.models.machine import saturating_products, usable_threads
 from slmrec.models.scorer import History
@@ -69,13 +70,38 @@ class Servable:
         """Item ids and titles by item index (columns `ItemIndex`)."""
         return pl.read_parquet(self.artifact.file(CATALOGUE))
 
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Item ids by item index; the first stands for none."""
+        ids = self.catalogue.sort(ItemIndex.INDEX)[ItemIndex.ITEM].cast(str)
+        return ["", *ids.to_list()]
+
+    def most_popular(self, k: int) -> tuple[Int64, Floats]:
+        """The `k` items that were most often touched in the log and how often, ties by index.
+
+        What people are given of whom no item is known. As `best` gives it for one of them: [k].
+        """
+        listed, counts = self._by_popularity
+        items = np.zeros(k, dtype=np.int64)
+        found = np.full(k, -np.inf, dtype=np.float32)
+        wanted = min(k, len(listed))
+        items[:wanted], found[:wanted] = listed[:wanted], counts[:wanted]
+        return items, found
+
+    @cached_property
+    def _by_popularity(self) -> tuple[Int64, Floats]:
+        counts = self.catalogue.sort(ItemIndex.INDEX)[ItemIndex.COUNT].to_numpy()
+        order = np.argsort(-counts, kind="stable")
+        return 1 + order, counts[order].astype(np.float32)
+
     def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item: float32 [histories, items + 1]; column 0 means nothing."""
         scores = np.empty((len(histories), self.items + 1), dtype=np.float32)
-        session = self._scoring if histories else None
+        if not histories:
+            return scores
+        session = self._scoring
 
         def take(rows: Rows) -> None:
-            assert session is not None
             part = [histories[row] for row in rows]
             scores[rows] = session.run(["scores"], graph_inputs(part, self.max_length))[0]
 
@@ -93,10 +119,11 @@ class Servable:
         wanted = min(k, self.items)
         items = np.zeros((len(histories), k), dtype=np.int64)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        session = self._listing if histories else None
+        if not histories:
+            return items, scores
+        session = self._listing
 
         def take(rows: Rows) -> None:
-            assert session is not None
             part = [histories[row] for row in rows]
             seen = part if exclude_seen else [history[:0] for history in part]
             inputs = graph_inputs(part, self.max_length) | {

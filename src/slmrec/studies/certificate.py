@@ -9,7 +9,7 @@ import numpy as np
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences
 from slmrec.errors import ConfigError
-from slmrec.evaluation.bootstrap import Bootstrap
+from slmrec.evaluation.bootstrap import DIGITS, Bootstrap, MetricValue
 from slmrec.evaluation.metrics import Floats
 from slmrec.evaluation.ranking import histories_before
 from slmrec.models.checkpoint import load_decoder
@@ -18,7 +18,7 @@ from slmrec.studies.certify import Certificates, certify
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
-from slmrec.studies.quality import DIGITS, Evaluator, Figure
+from slmrec.studies.quality import Evaluator
 from slmrec.studies.trainings import Trainings, needs_items, require_layers
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
@@ -94,7 +94,9 @@ def study_certificate(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     )
 
 
-def certified_shares(found: Sequence[Certificates], config: EvaluateModels) -> dict[str, Figure]:
+def certified_shares(
+    found: Sequence[Certificates], config: EvaluateModels
+) -> dict[str, MetricValue]:
     """Shares of users, certified and in fact equal, with intervals; averaged over seeds."""
     columns = {
         CERTIFIED: [one.ratio > 1 for one in found],
@@ -103,11 +105,9 @@ def certified_shares(found: Sequence[Certificates], config: EvaluateModels) -> d
     }
     values = np.stack([np.mean(seeds, axis=0) for seeds in columns.values()], axis=1)
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
-    shares: dict[str, Figure] = {}
+    shares: dict[str, MetricValue] = {}
     for column, name in enumerate(columns):
-        interval = bootstrap.interval(column)
-        bounds = [_rounded(interval.low), _rounded(interval.high)]
-        shares[name] = {"value": _rounded(interval.value), "ci95": bounds}
+        shares[name] = bootstrap.interval(column).as_json()
     return shares
 
 
@@ -140,7 +140,7 @@ def block_means(found: Sequence[Certificates]) -> list[dict[str, Any]]:
     ]
 
 
-def certificate_finding(shares: dict[str, Figure]) -> str:
+def certificate_finding(shares: dict[str, MetricValue]) -> str:
     """What the certificate is worth, in a sentence."""
     same, plain, pair = (shares[name]["value"] for name in (SAME, CERTIFIED, BY_PAIR))
     fact = f"in fact it is the same for {wording.share(same)}"
@@ -162,7 +162,7 @@ def _rounded(value: Any) -> float:
     return round(float(value), DIGITS)
 
 
-def _tables(shares: dict[str, Figure], steps: Sequence[dict[str, Any]]) -> list[Table]:
+def _tables(shares: dict[str, MetricValue], steps: Sequence[dict[str, Any]]) -> list[Table]:
     names = {CERTIFIED: "certified", BY_PAIR: "certified by pair", SAME: "in fact the same"}
     rows = [[label, wording.figure(shares[name])] for name, label in names.items()]
     blocks = [

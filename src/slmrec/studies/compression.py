@@ -14,17 +14,17 @@ from slmrec.config import PipelineConfig, Variant
 from slmrec.config.student import INT4_BLOCK
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.read_cache import TeacherCache
-from slmrec.evaluation.evaluate import (
+from slmrec.evaluation.comparisons import Contender
+from slmrec.evaluation.evaluate import evaluate
+from slmrec.evaluation.metrics import HEADLINE
+from slmrec.evaluation.outcome import (
     SERVABLE,
     STUDENT,
     TEACHER,
     Comparison,
-    Contender,
     Evaluation,
     ModelResult,
-    evaluate,
 )
-from slmrec.evaluation.metrics import HEADLINE
 from slmrec.evaluation.plots import cost_svg
 from slmrec.evaluation.selection import Choice, choose_candidate, standings
 from slmrec.evaluation.speed import BATCHES, Timings, measure_speed, request_histories
@@ -43,7 +43,7 @@ from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.trainings import Trainings, needs_items
 
 FAST_TEACHER = "teacher, ONNX Runtime"
-MEASURED = "choice.json"
+MEASURED = "measured.json"
 _BYTES_A_WEIGHT = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / INT4_BLOCK}
 """In layers; of int4 with its scales."""
 METHOD = (

@@ -14,12 +14,13 @@ import numpy as np
 from slmrec.config import TrainTeacher
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.block_influence import block_influence
+from slmrec.evaluation.bootstrap import DIGITS
 from slmrec.models.checkpoint import load_decoder
 from slmrec.studies import plots, wording
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
-from slmrec.studies.quality import DIGITS, HR, NDCG, Evaluator, Part, Row, compare
+from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
 from slmrec.studies.trainings import Trainings, needs_items, require_layers
 
 TOLERATED = 0.05

@@ -12,7 +12,7 @@ from slmrec.artifacts import Artifact, canonical_json, publish
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Int32, Sequences
 from slmrec.errors import DataError
-from slmrec.evaluation.bootstrap import Bootstrap
+from slmrec.evaluation.bootstrap import DIGITS, Bootstrap, MetricValue
 from slmrec.evaluation.metrics import Floats, hit_rate, ndcg
 from slmrec.evaluation.ranking import rank_users
 from slmrec.models.decoder import Decoder
@@ -22,15 +22,6 @@ from slmrec.progress import Progress
 from slmrec.studies.kept import Kept
 
 NDCG, HR = "ndcg@10", "hr@10"
-DIGITS = 6
-"""Further ones depend on the order in which a processor sums."""
-
-
-class Figure(TypedDict):
-    """A mean over test users with its 95 % interval."""
-
-    value: float
-    ci95: list[float]
 
 
 class Difference(TypedDict):
@@ -45,7 +36,7 @@ class Row(TypedDict):
     """One model of a study."""
 
     name: str
-    metrics: Mapping[str, Figure]
+    metrics: Mapping[str, MetricValue]
     by_seed: list[float]
     """NDCG@10 of each seed's model."""
     versus: Mapping[str, Difference]
@@ -169,10 +160,6 @@ def compare(
     bootstrap = Bootstrap.draw(np.stack(columns, axis=1), config.resamples, config.seed)
     place = {model.name: 2 * number for number, model in enumerate(models)}
 
-    def figure(column: int) -> Figure:
-        found = bootstrap.interval(column)
-        return {"value": _short(found.value), "ci95": [_short(found.low), _short(found.high)]}
-
     def difference(a: str, b: str) -> Difference:
         found = bootstrap.difference(place[a], place[b])
         return {
@@ -184,7 +171,10 @@ def compare(
     return [
         {
             "name": model.name,
-            "metrics": {NDCG: figure(place[model.name]), HR: figure(place[model.name] + 1)},
+            "metrics": {
+                NDCG: bootstrap.interval(place[model.name]).as_json(),
+                HR: bootstrap.interval(place[model.name] + 1).as_json(),
+            },
             "by_seed": [_short(float(ndcg(ranks, 10).mean())) for ranks in model.ranks],
             "versus": {
                 other: difference(model.name, other)

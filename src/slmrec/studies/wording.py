@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slmrec.studies.quality import NDCG, Difference, Figure, Row
+from slmrec.evaluation.bootstrap import MetricValue
+from slmrec.studies.quality import NDCG, Difference, Row
 
 
-def figure(found: Figure) -> str:
+def figure(found: MetricValue) -> str:
     """`0.0712 [0.0680, 0.0750]`."""
     low, high = found["ci95"]
     return f"{found['value']:.4f} [{low:.4f}, {high:.4f}]"
