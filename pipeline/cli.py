@@ -74,6 +74,7 @@ def run(
         list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")
     ] = [],  # noqa: B006 - typer wants a list
     home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
+    registry_place: registry.Place = "",
     force: Annotated[bool, typer.Option("--force", help="Train even without a reason.")] = False,
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit with 5 when the gates refuse.")
@@ -99,9 +100,9 @@ def run(
     from pipeline.local import Home, run_pipeline
     from pipeline.summary import summarise
     from slmrec.artifacts import write_json
-    from slmrec.registry import Registry
+    from slmrec.registry.store import Registry
 
-    place = Home(home)
+    place = Home(home, registry_place)
     place.path.mkdir(parents=True, exist_ok=True)
     parameters = {
         "interactions": absolute(interactions),
@@ -118,8 +119,7 @@ def run(
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on after the last finished step")
         raise typer.Exit(INTERRUPTED) from None
-    production = Registry(place.registry).production()
-    summary = summarise(record, production.path if production else None)
+    summary = summarise(record, Registry(place.registry))
     write_json(record.folder / "summary.json", summary)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))

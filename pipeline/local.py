@@ -29,6 +29,7 @@ from components.runtime import (
 from pipeline.events import EventReader
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 from slmrec.errors import ArtifactError, SlmrecError
+from slmrec.storage.client import is_remote
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,15 @@ class Home:
     """Where a local installation keeps its state."""
 
     path: Path
+    elsewhere: str = ""
+    """The registry's place, a path or `gs://BUCKET/PREFIX`, where it is not kept here."""
 
     @property
-    def registry(self) -> Path:
-        """Model versions and channels."""
-        return self.path / "registry"
+    def registry(self) -> str:
+        """Where model versions and channels are: an absolute path or a `gs://` URI."""
+        if is_remote(self.elsewhere):
+            return self.elsewhere
+        return str(Path(self.elsewhere or self.path / "registry").resolve())
 
     @property
     def artifacts(self) -> Path:
@@ -138,7 +143,7 @@ def run_pipeline(
     folder.mkdir(parents=True)
     digest = code_digest()
     parameters = parameters | {
-        "registry": str(home.registry.resolve()),
+        "registry": home.registry,
         "code_digest": digest,
         "started": started.isoformat(timespec="seconds"),
     }

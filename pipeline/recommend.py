@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.registry import VAR, Home, Place
 from slmrec.errors import ConfigError
 
 INTERRUPTED = 130
@@ -21,14 +22,15 @@ INTERRUPTED = 130
 
 def recommend(
     model: Annotated[
-        str, typer.Option(help="'production', or a number of 'registry list'.")
+        str, typer.Option(help="'production', 'candidate' or a number of 'registry list'.")
     ] = "production",
     users: Annotated[str, typer.Option(help="'all', or a file with a user id a line.")] = "all",
     k: Annotated[int, typer.Option(help="Length of a list.", min=1)] = 10,
     output: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path(
         "recommendations.parquet"
     ),
-    home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
+    home: Home = VAR,
+    place: Place = "",
     sequences: Annotated[
         Path | None,
         typer.Option(help="Histories: an artifact of build_sequences; default: the newest run's."),
@@ -42,22 +44,15 @@ def recommend(
     Stopped, the same command goes on after the last finished part.
     Example: python -m pipeline recommend --users all --k 10 --output recommendations.parquet
     """
-    from pipeline.local import Home
-    from slmrec.artifacts import open_artifact
+    from pipeline.local import Home as Local
     from slmrec.data.sequences import load_sequences
     from slmrec.models.recommend_all import Request, recommend_all
-    from slmrec.models.servable import KIND, Servable
-    from slmrec.registry import Registry
+    from slmrec.models.servable import Servable
+    from slmrec.registry.store import Registry
+    from slmrec.registry.versions import MODEL
 
-    registry = Registry(Home(home).registry)
-    if model == "production":
-        version = registry.production()
-        if version is None:
-            raise ConfigError(f"{registry.path}: nothing serves yet; run the pipeline first")
-    elif model.isdecimal():
-        version = registry.version(int(model))
-    else:
-        raise ConfigError(f"--model: found '{model}', expected 'production' or a version's number")
+    registry = Registry(Local(home, place).registry)
+    version = registry.find(model)
     histories = load_sequences(sequences or _newest_sequences(home))
     console = Console(highlight=False)
     bar = Progress(
@@ -71,7 +66,7 @@ def recommend(
     try:
         with bar:
             outcome = recommend_all(
-                Servable(open_artifact(version.path / "model", KIND)),
+                Servable(registry.artifact(version.number, MODEL)),
                 histories,
                 output,
                 Request(k, not include_seen, str(version.number)),

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from slmrec.errors import ConfigError
-from slmrec.registry import Registry, Version
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import EVALUATION, TIMINGS, Version
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,26 +21,36 @@ app = typer.Typer(
 )
 PLAIN_WIDTH = 120
 
+Place = Annotated[
+    str,
+    typer.Option(
+        "--registry", help="A folder or gs://BUCKET/PREFIX; default: 'registry' in --home."
+    ),
+]
 Home = Annotated[Path, typer.Option(help="Where runs, cache and registry live.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Number = Annotated[int, typer.Argument(help="A number of 'registry list'.")]
+Which = Annotated[
+    str, typer.Argument(help="A number of 'registry list', 'production' or 'candidate'.")
+]
 Actor = Annotated[str, typer.Option(help="Who decides; default: the user of this process.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the decision log.")]
 VAR = Path("var")
 
 
 @app.command(name="list")
-def list_(home: Home = VAR, as_json: AsJson = False) -> None:
+def list_(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
     """List every version, what it was measured with, and which one serves.
 
     Example: python -m pipeline registry list
     """
-    registry = _registry(home)
-    versions = [_facts(version) for version in registry.versions()]
-    production = registry.production()
+    registry = _registry(home, place)
+    versions = [_facts(registry, version) for version in registry.versions()]
+    production, candidate = (
+        version.number if version else None
+        for version in (registry.production(), registry.candidate())
+    )
     if as_json:
-        number = production.number if production else None
-        _print_json({"production": number, "versions": versions})
+        _print_json({"production": production, "candidate": candidate, "versions": versions})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (
@@ -53,9 +64,10 @@ def list_(home: Home = VAR, as_json: AsJson = False) -> None:
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for facts in versions:
-        serves = production is not None and facts["version"] == production.number
+        serves = facts["version"] == production
+        role = " *" if serves else " +" if facts["version"] == candidate else ""
         table.add_row(
-            f"{facts['version']}{' *' if serves else ''}",
+            f"{facts['version']}{role}",
             facts["name"],
             _number(facts["ndcg@10"], ".4f"),
             _number(facts["megabytes"], ".2f"),
@@ -67,27 +79,30 @@ def list_(home: Home = VAR, as_json: AsJson = False) -> None:
     console = _console()
     console.print(table)
     console.print("* production" if production else "nothing serves yet")
+    if candidate not in (None, production):
+        console.print("+ candidate: what the newest run would have serve")
 
 
 @app.command()
-def show(number: Number, home: Home = VAR) -> None:
+def show(which: Which, home: Home = VAR, place: Place = "") -> None:
     """Print all that is known of a version, as JSON.
 
     Example: python -m pipeline registry show 3
     """
-    version = _registry(home).version(number)
-    place = {"path": str(version.path)}
-    _print_json({**asdict(version), **place, "measured": _facts(version)})
+    registry = _registry(home, place)
+    version = registry.find(which)
+    where = {"place": registry.uri(version.number)}
+    _print_json({**asdict(version), **where, "measured": _facts(registry, version)})
 
 
 @app.command()
-def diff(one: Number, other: Number, home: Home = VAR) -> None:
+def diff(one: Which, other: Which, home: Home = VAR, place: Place = "") -> None:
     """Print what differs between two versions, as JSON: one against the other.
 
-    Example: python -m pipeline registry diff 2 3
+    Example: python -m pipeline registry diff production candidate
     """
-    registry = _registry(home)
-    first, second = (_flat(registry.version(number)) for number in (one, other))
+    registry = _registry(home, place)
+    first, second = (_flat(registry, registry.find(which)) for which in (one, other))
     _print_json(
         {
             name: [first.get(name), second.get(name)]
@@ -98,13 +113,16 @@ def diff(one: Number, other: Number, home: Home = VAR) -> None:
 
 
 @app.command()
-def promote(number: Number, reason: Reason, home: Home = VAR, actor: Actor = "") -> None:
+def promote(
+    which: Which, reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = ""
+) -> None:
     """Make a version production, whatever its gates said; the decision names you.
 
     Example: python -m pipeline registry promote 3 --reason "fixed the catalogue"
     """
-    registry = _registry(home)
+    registry = _registry(home, place)
     production = registry.production()
+    number = registry.find(which).number
     registry.promote(
         number,
         production.number if production else None,
@@ -116,22 +134,23 @@ def promote(number: Number, reason: Reason, home: Home = VAR, actor: Actor = "")
 
 
 @app.command()
-def rollback(reason: Reason, home: Home = VAR, actor: Actor = "") -> None:
+def rollback(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = "") -> None:
     """Make production what it was before the present version.
 
     Example: python -m pipeline registry rollback --reason "complaints since Monday"
     """
-    made = _registry(home).rollback(reason=reason, actor=actor or getpass.getuser(), time=_now())
+    registry = _registry(home, place)
+    made = registry.rollback(reason=reason, actor=actor or getpass.getuser(), time=_now())
     _console().print(f"production is version {made.version}, as before version {made.previous}")
 
 
 @app.command()
-def decisions(home: Home = VAR, as_json: AsJson = False) -> None:
+def decisions(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
     """List every decision, oldest first: who, when, about which version, and why.
 
     Example: python -m pipeline registry decisions
     """
-    made = _registry(home).decisions()
+    made = _registry(home, place).decisions()
     if as_json:
         _print_json([asdict(decision) for decision in made])
         return
@@ -148,30 +167,34 @@ def decisions(home: Home = VAR, as_json: AsJson = False) -> None:
 def prune(
     keep: Annotated[int, typer.Option(help="How many of the newest versions stay.", min=1)] = 10,
     home: Home = VAR,
+    place: Place = "",
     actor: Actor = "",
 ) -> None:
-    """Remove old versions; production and what a rollback would bring back stay.
+    """Remove old versions; both channels and what a rollback would bring back stay.
 
     Example: python -m pipeline registry prune --keep 5
     """
-    removed = _registry(home).prune(keep, actor=actor or getpass.getuser(), time=_now())
+    removed = _registry(home, place).prune(keep, actor=actor or getpass.getuser(), time=_now())
     listed = ", ".join(map(str, removed)) or "none"
     _console().print(f"removed versions: {listed}")
 
 
-def _registry(home: Path) -> Registry:
-    from pipeline.local import Home as Place
+def _registry(home: Path, place: str) -> Registry:
+    from pipeline.local import Home as Local
 
-    found = Place(home).registry
-    if not Path(found).is_dir():
-        raise ConfigError(f"{found}: no registry there; run the pipeline first, or name its --home")
-    return Registry(found)
+    found = Registry(Local(home, place).registry)
+    if not found.exists():
+        raise ConfigError(
+            f"{found.place}: no registry there; run the pipeline first, or name its --home or "
+            "--registry"
+        )
+    return found
 
 
-def _facts(version: Version) -> dict[str, Any]:
+def _facts(registry: Registry, version: Version) -> dict[str, Any]:
     """A version's own figures, as its evaluation and timings recorded them; none where they did not."""
-    metrics = _json(version.path / "evaluation" / "metrics.json")
-    timings = _json(version.path / "timings" / "timings.json")
+    metrics = registry.document(version.number, f"{EVALUATION}/metrics.json")
+    timings = registry.document(version.number, f"{TIMINGS}/timings.json")
     models = metrics.get("models", [])
     model = next((one for one in models if one.get("name") == version.name), {})
     size = model.get("bytes")
@@ -188,18 +211,10 @@ def _facts(version: Version) -> dict[str, Any]:
     }
 
 
-def _flat(version: Version) -> dict[str, Any]:
+def _flat(registry: Registry, version: Version) -> dict[str, Any]:
     recorded = asdict(version)
     data = {f"data.{name}": value for name, value in recorded.pop("data").items()}
-    recorded.pop("path")
-    return {**recorded, **data, **_facts(version)}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return {**recorded, **data, **_facts(registry, version)}
 
 
 def _number(value: float | None, form: str) -> str:

@@ -7,24 +7,34 @@ from typing import Any
 
 from pipeline.local import RunRecord
 from slmrec import __version__
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import EVALUATION, TIMINGS
 
 SCHEMA = 1
 
 
-def summarise(record: RunRecord, production: Path | None) -> dict[str, Any]:
+def summarise(record: RunRecord, registry: Registry) -> dict[str, Any]:
     """Everything worth knowing about a run.
 
-    `production` is the folder of the production version; a run that had no reason to train reports
-    that version's models.
+    A run that had no reason to train reports the models of the version that serves.
     """
     evaluation = record.output("evaluate_models", "evaluation")
-    timings = record.output("evaluate_models", "timings")
+    timed = record.output("evaluate_models", "timings")
     trained = evaluation is not None
-    if not trained and production is not None:
-        evaluation, timings = production / "evaluation", production / "timings"
-    metrics = _read(evaluation, "metrics.json")
-    choice = _read(timings, "choice.json")
-    models = _models(metrics, _read(timings, "timings.json"), choice, record)
+    production = None if trained else registry.production()
+    if production is None:
+        metrics = _read(evaluation, "metrics.json")
+        timings, choice = _read(timed, "timings.json"), _read(timed, "choice.json")
+    else:
+        metrics, timings, choice = (
+            registry.document(production.number, name)
+            for name in (
+                f"{EVALUATION}/metrics.json",
+                f"{TIMINGS}/timings.json",
+                f"{TIMINGS}/choice.json",
+            )
+        )
+    models = _models(metrics, timings, choice, record)
     promotion = _read(record.output("promote_model", "promotion"), "promotion.json")
     drift = _read(record.output("monitor_drift", "report"), "drift.json")
     return {

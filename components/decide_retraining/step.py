@@ -11,7 +11,8 @@ from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import decide, known_share, newer_than
 from slmrec.progress import Progress
-from slmrec.registry import Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import ITEM_TABLE, MODEL
 
 KIND = "decision"
 
@@ -31,11 +32,13 @@ def run(
     """Publish `retrain` and `reason`; `registry` and the digests may be empty."""
     settings = DecideRetraining.from_json(config)
     data = load_sequences(sequences)
-    production = Registry(registry).production() if registry else None
+    store = Registry(registry) if registry else None
+    production = store.production() if store else None
     new = newer_than(data, production.data.last) if production else data.interactions
     share = 1.0
-    if production is not None:
-        share = known_share(data, pl.read_parquet(production.path / "model" / "items.parquet"))
+    if store is not None and production is not None:
+        items = store.artifact(production.number, MODEL).file(ITEM_TABLE)
+        share = known_share(data, pl.read_parquet(items))
     made = decide(verdict, production, new, code_digest, settings_digest, share, force, settings)
     answer = {"retrain": made.retrain, "reason": made.reason, "new_interactions": new}
     assert data.artifact is not None

@@ -30,7 +30,8 @@ from slmrec.models.popularity import Popularity
 from slmrec.models.servable import Servable
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
-from slmrec.registry import Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import MODEL
 
 
 @step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page", "card"))
@@ -147,7 +148,7 @@ def _serving(
 
 
 def _served_model(registry: str, number: int, digest: str) -> Artifact:
-    artifact = open_artifact(Registry(registry).version(number).path / "model", SERVABLE)
+    artifact = Registry(registry).artifact(number, MODEL)
     if artifact.digest != digest:
         raise ArtifactError(f"{artifact.path}: another model than when this run began")
     return artifact

@@ -13,7 +13,7 @@ from slmrec.drift.report import KIND, write_report
 from slmrec.drift.thresholds import DriftThresholds
 from slmrec.policy import load_policy
 from slmrec.progress import Progress
-from slmrec.registry import Registry
+from slmrec.registry.store import Registry
 
 POLICY = ROOT / "validation" / "drift.yaml"
 
@@ -22,7 +22,7 @@ POLICY = ROOT / "validation" / "drift.yaml"
 def run(
     progress: Progress, sequences: str, registry: str, config: str, report: str
 ) -> dict[str, Any]:
-    """Write the artifact `report`; `registry` may be empty or a folder that is not there yet."""
+    """Write the artifact `report`; `registry` may be empty or a place where nothing is yet."""
     settings = MonitorDrift.from_json(config)
     thresholds = load_policy(POLICY, DriftThresholds)
     data = load_sequences(sequences)

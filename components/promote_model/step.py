@@ -1,6 +1,7 @@
 """Put the candidate through the gates, register it, move the pointer or record the refusal."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from slmrec.errors import ArtifactError
 from slmrec.gates import Gate, GatePolicy, Production, check_gates
 from slmrec.policy import load_policy
 from slmrec.progress import Progress
-from slmrec.registry import Registry, Version
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import Version
 
 KIND = "promotion"
 ACTOR = "pipeline"
@@ -35,7 +37,7 @@ def run(
 ) -> dict[str, Any]:
     """Write the artifact `promotion`. A refusal is a result, not a failure.
 
-    `started` is when the run started, as ISO text; it is what the registry records.
+    `started` is when the run started, as ISO text; the version records it, decisions their own time.
     """
     settings = PromoteModel.from_json(config)
     policy = load_policy(ROOT / "validation" / f"{settings.gates}.yaml", GatePolicy)
@@ -83,7 +85,11 @@ def run(
         "evaluation": measured.digest,
         "sequences": facts.sequences_digest,
     }
-    promoted, reason = _settle(store, version, production, gates, started, evidence)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    store.propose(
+        version.number, reason=f"candidate of the run of {started}", actor=ACTOR, time=now
+    )
+    promoted, reason = _settle(store, version, production, gates, now, evidence)
     previous = production.number if production else None
     content = {
         "gates": [asdict(gate) for gate in gates],
@@ -111,7 +117,7 @@ def _settle(
     version: Version,
     production: Version | None,
     gates: list[Gate],
-    started: str,
+    now: str,
     evidence: dict[str, str],
 ) -> tuple[int | None, str]:
     """The number that was promoted, None after a refusal, and why."""
@@ -128,13 +134,13 @@ def _settle(
             f"refused: this model was rolled back as version {taken_back[-1]}; if that was wrong, "
             f"promote it by hand: registry promote {version.number}"
         )
-        store.refuse(version.number, reason=reason, actor=ACTOR, time=started, evidence=evidence)
+        store.refuse(version.number, reason=reason, actor=ACTOR, time=now, evidence=evidence)
         return None, reason
     if refused:
         reason = "refused: " + "; ".join(
             f"{gate.name} found {gate.found}, required {gate.required}" for gate in refused
         )
-        store.refuse(version.number, reason=reason, actor=ACTOR, time=started, evidence=evidence)
+        store.refuse(version.number, reason=reason, actor=ACTOR, time=now, evidence=evidence)
         return None, reason
     reason = f"passed all {len(gates)} gates"
     store.promote(
@@ -142,7 +148,7 @@ def _settle(
         production.number if production else None,
         reason=reason,
         actor=ACTOR,
-        time=started,
+        time=now,
         evidence=evidence,
     )
     return version.number, reason

@@ -6,7 +6,8 @@ from components.runtime import step
 from slmrec.artifacts import canonical_json
 from slmrec.data.source import snapshot
 from slmrec.progress import Progress
-from slmrec.registry import Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import ITEM_TABLE, MODEL
 
 
 @step("snapshot_source")
@@ -19,14 +20,15 @@ def run(progress: Progress, interactions: str, items: str, registry: str) -> dic
     one: when it changes, models are judged anew beside it.
     """
     digest = snapshot(interactions, items)
-    production = Registry(registry).production()
+    store = Registry(registry)
+    production = store.production()
     previous = ""
     if production is not None and production.data.source_digest != digest:
         previous = canonical_json(
             {
                 "version": production.number,
                 "interactions": production.data.log_interactions,
-                "items": str(production.path / "model" / "items.parquet"),
+                "items": store.uri(production.number, f"{MODEL}/{ITEM_TABLE}"),
             }
         )
     return {

@@ -7,7 +7,8 @@ import pytest
 from components.decide_retraining.step import run
 from slmrec.artifacts import open_artifact, publish
 from slmrec.config import DecideRetraining
-from slmrec.registry import DataFacts, Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts
 
 CONFIG = DecideRetraining(min_new_share=0.5).to_json()
 
@@ -45,7 +46,7 @@ def make_registry(tmp_path):
             model, model, model, facts, code_digest="code", settings_digest="settings", time="t"
         )
         registry.promote(1, None, reason="r", actor="a", time="t")
-        return str(registry.path)
+        return registry.place
 
     return make
 
@@ -95,7 +96,7 @@ def test_training_has_no_reason_when_too_little_is_new(ask, make_registry):
 def test_training_has_a_reason_when_the_log_is_about_other_items(ask, make_registry):
     registry = make_registry(interactions=4, last=40, items=("b", "c", "d"))
     assert ask(registry)["retrain"] is False  # item b has two of the four interactions
-    (Path(registry) / "channels" / "production.json").unlink()
+    (Path(registry) / "channels.json").unlink()
     with publish(Path(registry) / "versions" / "000001" / "model", "servable") as directory:
         pl.DataFrame({"item_id": ["c", "d"]}).write_parquet(directory / "items.parquet")
     Registry(registry).promote(1, None, reason="r", actor="a", time="t")

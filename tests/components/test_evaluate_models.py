@@ -13,7 +13,8 @@ from slmrec.config import EvaluateModels, Variant
 from slmrec.models.checkpoint import load_decoder, write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.sasrec import SASRec, SASRecShape
-from slmrec.registry import DataFacts, Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts
 
 ITEMS, USERS, LENGTH = 12, 40, 6
 CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=50, latency_requests=3, batch_users=4).to_json()
@@ -166,7 +167,7 @@ def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
         settings_digest="",
         time="2026-01-02T03:04:05+00:00",
     )
-    metadata = run(*arguments(inputs, tmp_path, str(registry.path), f"1 {served.digest}"))
+    metadata = run(*arguments(inputs, tmp_path, registry.place, f"1 {served.digest}"))
     evaluation = open_artifact(tmp_path / "evaluation")
     results = evaluation.json("metrics.json")
     assert results["production"] == "1"

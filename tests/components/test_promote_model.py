@@ -6,7 +6,8 @@ import pytest
 from components.promote_model.step import run
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import PromoteModel
-from slmrec.registry import Registry
+from slmrec.registry.store import Registry
+from tests.storage.cloud import serve_bucket
 
 CONFIG = PromoteModel().to_json()
 WHEN = "2026-01-02T03:04:05+00:00"
@@ -18,9 +19,9 @@ TIMINGS = {name: {"batch1_p50": 0.3, "batch1_p95": 0.5} for name in ("int8", "pr
 class Workshop:
     """Makes a run's artifacts and promotes them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, registry):
         self.folder = folder
-        self.registry = Registry(folder / "registry")
+        self.registry = Registry(registry)
         self.sequences = folder / "sequences"
         arrays = {
             "offsets": np.array([0, 3]),
@@ -49,7 +50,7 @@ class Workshop:
             str(self.folder / "timings"),
             models,
             str(self.sequences),
-            str(self.registry.path),
+            self.registry.place,
             "code",
             "settings",
             WHEN,
@@ -100,7 +101,7 @@ class Workshop:
         }
         inputs = {"sequences": open_artifact(self.sequences)}
         if production is not None:
-            inputs["production"] = open_artifact(production.path / "model")
+            inputs["production"] = self.registry.artifact(production.number, "model")
         with publish(self.folder / "evaluation", "evaluation", inputs=inputs) as directory:
             write_json(directory / "metrics.json", metrics)
         inputs = {"evaluation": open_artifact(self.folder / "evaluation")}
@@ -109,9 +110,14 @@ class Workshop:
             write_json(directory / "choice.json", {"name": candidate, "reason": "the only one"})
 
 
-@pytest.fixture
-def workshop(tmp_path):
-    return Workshop(tmp_path)
+@pytest.fixture(params=["folder", "bucket"])
+def workshop(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        yield Workshop(tmp_path, tmp_path / "registry")
+        return
+    with serve_bucket("models") as (_, address):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)  # the client's own way to say where
+        yield Workshop(tmp_path, "gs://models/registry")
 
 
 def test_the_candidate_is_production_when_every_gate_passes(workshop):
@@ -125,18 +131,21 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     assert (production.data.interactions, production.data.last) == (3, 30)
     assert production.data.sequences_digest == open_artifact(workshop.sequences).digest
     assert (production.data.source_digest, production.data.log_interactions) == ("log", 4)
-    (decision,) = workshop.registry.decisions()
-    assert (decision.action, decision.time, decision.actor) == ("promote", WHEN, "pipeline")
+    assert workshop.registry.candidate() == production
+    proposal, decision = workshop.registry.decisions()
+    assert (proposal.action, proposal.version) == ("propose", 1)
+    assert (decision.action, decision.actor) == ("promote", "pipeline")
+    assert decision.time > WHEN  # when it fell, not when the run started
     assert decision.evidence["model"] == production.model_digest
+    assert production.added == WHEN
     assert metadata["headline"] == "version 1 (int8): passed all 15 gates"
 
 
 def test_nothing_changes_when_the_candidate_is_production_already(workshop):
     workshop.promote()
-    before = {path: path.stat().st_mtime_ns for path in workshop.registry.path.rglob("*.json*")}
+    before = workshop.registry.versions(), workshop.registry.decisions()
     _, promotion = workshop.promote()
-    after = {path: path.stat().st_mtime_ns for path in workshop.registry.path.rglob("*.json*")}
-    assert after == before
+    assert (workshop.registry.versions(), workshop.registry.decisions()) == before
     assert (promotion["promoted"], promotion["previous"]) == (1, 1)
     assert promotion["reason"] == "already production"
 
@@ -153,7 +162,9 @@ def test_the_refusal_is_recorded_when_a_gate_fails(workshop):
     assert metadata["promoted"] == 0
     assert workshop.registry.production().number == 1
     assert [version.number for version in workshop.registry.versions()] == [1, 2]
-    _, refusal = workshop.registry.decisions()
+    *_, proposal, refusal = workshop.registry.decisions()
+    assert (proposal.action, proposal.version) == ("propose", 2)
+    assert workshop.registry.candidate().number == 2
     assert (refusal.action, refusal.version, refusal.previous) == ("refuse", 2, 1)
     assert "close_to_student found 4 %, required at most 2 %" in refusal.reason
 
@@ -184,7 +195,7 @@ def test_the_step_fails_when_the_timings_are_of_another_evaluation(workshop, cap
             *(str(workshop.folder / name) for name in ("evaluation", "timings")),
             [],
             str(workshop.sequences),
-            str(workshop.registry.path),
+            workshop.registry.place,
             "code",
             "settings",
             WHEN,

@@ -6,7 +6,9 @@ from slmrec.config import ValidateData
 from slmrec.data.history_checks import check_histories, check_previous, check_sum
 from slmrec.data.log_file import LogWriter
 from slmrec.data.spool import ROW
-from slmrec.errors import ConfigError
+from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.storage.bucket import Bucket
+from tests.storage.cloud import serve_bucket
 
 USERS = pl.Series(["a", "b", "c"])
 ITEMS = pl.Series(["x", "y", "z"])
@@ -144,3 +146,19 @@ def test_the_log_is_compared_when_a_model_is_in_production(log, tmp_path):
         check_previous(
             path, CARD, {**previous, "items": str(tmp_path / "absent.parquet")}, ValidateData()
         )
+
+
+def test_the_item_table_comes_from_a_bucket_when_the_registry_is_there(tmp_path, log, monkeypatch):
+    path = log([(0, 5), (1, 6)])  # only item x
+    items = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": ["x", "z"]}).write_parquet(items)
+    with serve_bucket("models") as (_, address):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        documents = Bucket("gs://models/registry")
+        documents.put("versions/000003/model/items.parquet", items)
+        uri = documents.uri("versions/000003/model/items.parquet")
+        previous = {"version": 3, "interactions": 0, "items": uri}
+        (catalogue,) = check_previous(path, CARD, previous, ValidateData())
+        assert (catalogue.rows, catalogue.unexpected) == (2, 1)
+        with pytest.raises(SourceMissingError, match="no such object"):
+            check_previous(path, CARD, {**previous, "items": f"{uri}x"}, ValidateData())

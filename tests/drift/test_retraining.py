@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import pytest
 
 from slmrec.config import DecideRetraining
 from slmrec.drift.retraining import decide, newer_than
-from slmrec.registry import DataFacts, Version
+from slmrec.registry.versions import DataFacts, Version
 
 PRODUCTION = Version(
     number=3,
-    path=Path("versions/000003"),
     name="int8",
     model_digest="m",
     evaluation_digest="e",

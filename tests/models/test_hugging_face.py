@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.models import hugging_face
 from slmrec.models.hugging_face import load_checkpoint
-from slmrec.storage import ObjectDescription
+from slmrec.storage.files import ObjectDescription
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ def invoke(*arguments: str) -> str:
 
 
 def test_a_home_where_nothing_serves_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing serves yet; run the pipeline first"):
+    with pytest.raises(ConfigError, match="there is no production yet; run the pipeline first"):
         invoke("--home", str(tmp_path))
 
 
 def test_a_model_is_production_or_a_number(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="found 'best', expected 'production' or a version's"):
+    with pytest.raises(
+        ConfigError, match="found 'best', expected 'production', 'candidate' or a number"
+    ):
         invoke("--home", str(tmp_path), "--model", "best")
     with pytest.raises(ArtifactError, match=r"000004/version\.json: missing"):
         invoke("--home", str(tmp_path), "--model", "4")

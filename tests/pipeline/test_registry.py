@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.errors import ConfigError
-from slmrec.registry import DataFacts, Registry
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts
+from tests.storage.cloud import serve_bucket
 
 WHEN = "2026-01-02T03:04:05+00:00"
 
@@ -59,7 +61,8 @@ def test_a_version_is_shown_whole(home: Path) -> None:
     found = json.loads(invoke(home, "show", "2"))
     assert found["data"]["interactions"] == 2000
     assert found["measured"]["users_evaluated"] == 700
-    assert open_artifact(Path(found["path"]) / "model").digest == found["model_digest"]
+    assert open_artifact(Path(found["place"]) / "model").digest == found["model_digest"]
+    assert json.loads(invoke(home, "show", "production"))["number"] == 1
 
 
 def test_a_difference_holds_what_differs_and_nothing_else(home: Path) -> None:
@@ -91,6 +94,43 @@ def test_old_versions_are_removed_but_not_what_serves(home: Path) -> None:
     assert "removed versions: none" in invoke(home, "prune", "--keep", "1")
     invoke(home, "promote", "2", "--reason", "better")
     assert "removed versions: none" in invoke(home, "prune", "--keep", "1")
+
+
+def test_the_candidate_is_marked_and_can_be_named(home: Path) -> None:
+    Registry(home / "registry").propose(2, reason="newest", actor="run", time=WHEN)
+    assert invoke(home, "list").splitlines()[2].split()[:2] == ["2", "+"]
+    assert json.loads(invoke(home, "list", "--json"))["candidate"] == 2
+    assert json.loads(invoke(home, "diff", "production", "candidate"))["number"] == [1, 2]
+    assert "production is version 2" in invoke(home, "promote", "candidate", "--reason", "seen")
+
+
+def test_a_registry_in_a_bucket_is_read_and_moved(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Registry(home / "registry")
+    with serve_bucket("models") as (_, address):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        remote = Registry("gs://models/team/registry")
+        for version in local.versions():
+            number = version.number
+            remote.add(
+                *(local.artifact(number, part) for part in ("model", "evaluation", "timings")),
+                version.data,
+                code_digest="code",
+                settings_digest="settings",
+                time=WHEN,
+            )
+        place = ("--registry", remote.place)
+        assert "nothing serves yet" in invoke(home, "list", *place)
+        invoke(home, "promote", "1", "--reason", "first", *place)
+        invoke(home, "promote", "2", "--reason", "better", *place)
+        said = invoke(home, "rollback", "--reason", "worse", *place)
+        assert "production is version 1, as before version 2" in said
+        shown = json.loads(invoke(home, "show", "production", *place))
+        assert shown["place"] == "gs://models/team/registry/versions/000001"
+        assert shown["measured"]["ndcg@10"] == 0.1
+        made = json.loads(invoke(home, "decisions", "--json", *place))
+        assert [one["action"] for one in made] == ["promote", "promote", "rollback"]
 
 
 def test_a_home_without_a_registry_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from pipeline.local import RunRecord, StepRecord
 from pipeline.summary import summarise
+from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts
 
 
 def write(folder: Path, name: str, content: dict) -> Path:
@@ -38,7 +41,7 @@ def test_models_join_quality_speed_and_training_time(tmp_path: Path) -> None:
                 ),
             ],
         ),
-        production=None,
+        Registry(tmp_path / "registry"),
     )
     (found,) = summary["models"]
     assert found["train_seconds"] == 33.0
@@ -50,10 +53,26 @@ def test_models_join_quality_speed_and_training_time(tmp_path: Path) -> None:
 
 
 def test_models_are_the_production_ones_when_nothing_was_trained(tmp_path: Path) -> None:
-    production = tmp_path / "version"
-    write(production / "evaluation", "metrics.json", {"users": 3, "models": [model("student")]})
-    write(production / "timings", "timings.json", {})
-    summary = summarise(record(tmp_path, []), production)
+    registry = Registry(tmp_path / "registry")
+    contents = {
+        "model": {},
+        "evaluation": {"metrics.json": {"users": 3, "models": [model("student")]}},
+        "timings": {"timings.json": {"student": {"users_per_second": 9.0}}},
+    }
+    for kind, files in contents.items():
+        with publish(tmp_path / kind, kind, properties={"name": "student"}) as staging:
+            for name, content in files.items():
+                write_json(staging / name, content)
+    registry.add(
+        *(open_artifact(tmp_path / kind) for kind in contents),
+        DataFacts("sequences", 1000, 99),
+        code_digest="code",
+        settings_digest="settings",
+        time="t",
+    )
+    registry.promote(1, None, reason="r", actor="a", time="t")
+    summary = summarise(record(tmp_path, []), registry)
+    assert summary["models"][0]["users_per_second"] == 9.0
     assert [m["name"] for m in summary["models"]] == ["student"]
     assert summary["retrained"] is False
     assert summary["gates"] == []
@@ -74,7 +93,7 @@ def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
                 StepRecord("promote_model", False, {}, {"promotion": promotion}),
             ],
         ),
-        None,
+        Registry(tmp_path / "registry"),
     )
     assert summary["drift"] == {"verdict": "watch", "alarms": [{"sentence": "x"}]}
     assert summary["decision"] == {"retrain": True, "reason": "new"}
@@ -104,7 +123,9 @@ def test_student_is_compared_with_its_teacher_where_both_were_measured(tmp_path:
         StepRecord("train_teacher", False, {"epoch_seconds": 70.0}, {}),
         StepRecord("evaluate_models", False, {}, {"evaluation": evaluation, "timings": timings}),
     ]
-    found = summarise(record(tmp_path, steps), None)["student_over_teacher"]
+    found = summarise(record(tmp_path, steps), Registry(tmp_path / "registry"))[
+        "student_over_teacher"
+    ]
     assert found == {
         "epoch": None,  # the student was not trained in this run
         "layers_batch1": 9.0,
@@ -113,4 +134,9 @@ def test_student_is_compared_with_its_teacher_where_both_were_measured(tmp_path:
         "request_batch": 4.0,
     }
     steps.append(StepRecord("distill_student", False, {"epoch_seconds": 10.0}, {}))
-    assert summarise(record(tmp_path, steps), None)["student_over_teacher"]["epoch"] == 7.0
+    assert (
+        summarise(record(tmp_path, steps), Registry(tmp_path / "registry"))["student_over_teacher"][
+            "epoch"
+        ]
+        == 7.0
+    )

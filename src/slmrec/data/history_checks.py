@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from slmrec.data.checks import Check, bound, rule
 from slmrec.data.log_file import LogGroup, read_log
 from slmrec.data.ordering import starts_of_runs
 from slmrec.errors import ConfigError
+from slmrec.storage.files import fetch
 
 EXAMPLES = 5
 DAY = 86_400
@@ -105,7 +107,8 @@ def check_previous(
     """Compare a log with the one behind the production model.
 
     `previous` has `version`, `interactions` (rows of the log then, 0 when nobody recorded them) and
-    `items`, the path of the model's item table (Parquet with `item_id`). Empty: nothing to compare.
+    `items`, where the model's item table lies (Parquet with `item_id`; a path or a `gs://` URI). Empty:
+    nothing to compare. Raises `ConfigError` or `SourceMissingError` when the table is not there.
     """
     if not previous:
         return ()
@@ -123,13 +126,7 @@ def check_previous(
                 "validate_data.min_volume_ratio, max_volume_ratio",
             )
         )
-    path = Path(previous["items"])
-    if not path.is_file():
-        raise ConfigError(
-            f"{path}: the item table of production {version} is not there; expected it in the "
-            "registry; mend the registry or promote another version"
-        )
-    known = pl.read_parquet(path, columns=[Interactions.ITEM])[Interactions.ITEM].unique()
+    known = _items_behind(str(previous["items"]), version)
     present = _items_of(log)
     gone = known.filter(~known.is_in(present.implode())).sort()
     checks.append(
@@ -145,6 +142,17 @@ def check_previous(
         )
     )
     return tuple(checks)
+
+
+def _items_behind(table: str, version: str) -> pl.Series:
+    with TemporaryDirectory() as folder:
+        path = fetch(table, Path(folder))
+        if not path.is_file():
+            raise ConfigError(
+                f"{path}: the item table of production {version} is not there; expected it in the "
+                "registry; mend the registry or promote another version"
+            )
+        return pl.read_parquet(path, columns=[Interactions.ITEM])[Interactions.ITEM].unique()
 
 
 def _items_of(log: Path) -> pl.Series:

@@ -9,7 +9,8 @@ from pathlib import Path
 from slmrec.artifacts import canonical_json, digest_file, digest_text
 from slmrec.data.sample import is_sample, parse_sample
 from slmrec.errors import SourceMissingError
-from slmrec.storage import describe, fetch, is_remote, list_objects
+from slmrec.storage.client import is_remote
+from slmrec.storage.files import describe, fetch, list_objects
 
 _WILDCARDS = frozenset("*?[")
 _BESIDE_DATA = (".crc", ".md5", ".sha256")

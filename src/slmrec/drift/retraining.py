@@ -9,7 +9,7 @@ from slmrec.columns import ItemIndex
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import Sequences
 from slmrec.drift.monitor import DRIFT
-from slmrec.registry import DataFacts, Version
+from slmrec.registry.versions import DataFacts, Version
 
 OTHER_LOG_SHARE = 0.5
 """Fewer interactions than this share with known items, and the log is not the one that grew."""

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from slmrec.errors import ConfigError
-from slmrec.storage import fetch, is_remote, list_objects
+from slmrec.storage.client import is_remote
+from slmrec.storage.files import fetch, list_objects
 
 WANTED = (".safetensors", ".json", ".txt", ".model")
 """Suffixes of what is fetched of a checkpoint: weights, configuration, tokenizer."""

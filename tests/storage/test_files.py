@@ -18,7 +18,8 @@ from slmrec.data.ingest import ingest
 from slmrec.data.source import resolve, snapshot
 from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.progress import Silent
-from slmrec.storage import describe, fetch, is_remote
+from slmrec.storage.client import is_remote
+from slmrec.storage.files import describe, fetch
 
 CONTENT = "user,item,timestamp\nÉ,1,2\n".encode()
 

@@ -1,7 +1,4 @@
-"""Files wherever they are: a local path passes through, `gs://` goes to Cloud Storage.
-
-The only module that imports `google.cloud`, and only when a `gs://` URI is met.
-"""
+"""Files wherever they are: a local path passes through, `gs://` goes to Cloud Storage."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.storage.client import (
+    SCHEME,
+    TIMEOUT_SECONDS,
+    default_client,
+    is_remote,
+    reaching,
+    split,
+)
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-SCHEME = "gs://"
-TIMEOUT_SECONDS = 60.0
+_CHECK = "check the name, the network and the credentials"
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,6 @@ class ObjectDescription:
     """Base64."""
     size: int
     """Bytes."""
-
-
-def is_remote(uri: str) -> bool:
-    """Whether a URI names an object in Cloud Storage rather than a local file."""
-    return uri.startswith(SCHEME)
 
 
 def describe(
@@ -65,21 +64,12 @@ def list_objects(
     In order of name; folders' placeholders are left out. Raises `ConfigError` for a malformed URI
     and `SourceMissingError` when the bucket cannot be listed.
     """
-    bucket, separator, pattern = uri.removeprefix(SCHEME).partition("/")
-    if not is_remote(uri) or not bucket or not separator:
-        raise ConfigError(f"{uri}: expected gs://BUCKET/PREFIX/ or gs://BUCKET/GLOB")
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
+    bucket, pattern = split(uri, "gs://BUCKET/PREFIX/ or gs://BUCKET/GLOB")
     literal = re.split(r"[*?\[]", pattern)[0]
-    try:
-        blobs = (client or _default_client()).list_blobs(bucket, prefix=literal, timeout=timeout)
+    client = client or default_client()
+    with reaching(uri, "could not be listed", _CHECK):
+        blobs = client.list_blobs(bucket, prefix=literal, timeout=timeout)
         found = [_described(f"{SCHEME}{bucket}/{blob.name}", blob) for blob in blobs]
-    except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise SourceMissingError(
-            f"{uri}: could not be listed ({_first_line(error)}); check the name, the network and "
-            "the credentials"
-        ) from error
     matches = glob_pattern(pattern) if literal != pattern else re.compile(re.escape(pattern) + ".*")
     names = len(f"{SCHEME}{bucket}/")
     return sorted(
@@ -114,53 +104,35 @@ def fetch(
     """
     if not is_remote(uri):
         return Path(uri)
-    from google.api_core.exceptions import GoogleAPIError
-
     blob = _current(uri, client, timeout)
     # The last part of the name only: an object called `a/../../x` stays inside `destination`.
     target = Path(destination) / Path(blob.name).name
     target.parent.mkdir(parents=True, exist_ok=True)
+    with reaching(uri, "could not be downloaded", "try again"):
+        download(blob, target, timeout)
+    return target
+
+
+def download(blob: Any, target: Path, timeout: float) -> None:
+    """Write an object's known generation to a file, checked against its checksum, or nothing."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         blob.download_to_filename(
             str(partial), if_generation_match=blob.generation, timeout=timeout, checksum="crc32c"
         )
         partial.replace(target)
-    except (GoogleAPIError, OSError) as error:
-        raise SourceMissingError(
-            f"{uri}: could not be downloaded ({_first_line(error)}); try again"
-        ) from error
     finally:
         partial.unlink(missing_ok=True)
-    return target
 
 
 def _current(uri: str, client: "Client | None", timeout: float) -> Any:
-    bucket, separator, name = uri.removeprefix(SCHEME).partition("/")
-    if not is_remote(uri) or not bucket or not separator or not name or name.endswith("/"):
-        raise ConfigError(f"{uri}: expected gs://BUCKET/OBJECT, naming one object")
-    if any(part in ("..", ".") for part in name.split("/")):
-        raise ConfigError(f"{uri}: expected an object name without '.' or '..' parts")
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        blob = (client or _default_client()).bucket(bucket).get_blob(name, timeout=timeout)
-    except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise SourceMissingError(
-            f"{uri}: could not be reached ({_first_line(error)}); check the name, the network and "
-            "the credentials"
-        ) from error
+    expected = "gs://BUCKET/OBJECT, naming one object"
+    bucket, name = split(uri, expected)
+    if not name or name.endswith("/"):
+        raise ConfigError(f"{uri}: expected {expected}")
+    client = client or default_client()
+    with reaching(uri, "could not be reached", _CHECK):
+        blob = client.bucket(bucket).get_blob(name, timeout=timeout)
     if blob is None:
         raise SourceMissingError(f"{uri}: no such object, or no right to read it")
     return blob
-
-
-def _default_client() -> "Client":
-    from google.cloud.storage import Client
-
-    return Client()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,1 @@
+"""Registered models: immutable versions, what serves, and who decided it."""

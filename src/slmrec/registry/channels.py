@@ -1,0 +1,104 @@
+"""What serves and what may serve next: one small document that moves by compare-and-swap."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from slmrec.artifacts import canonical_json
+from slmrec.errors import ArtifactError
+from slmrec.registry import decisions
+from slmrec.registry.decisions import Decision, parse_decision
+
+PRODUCTION, CANDIDATE = "production", "candidate"
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which version each channel names, and all that a decision about the next one rests on.
+
+    One document holds it, so that whoever changes it saw all of it.
+    """
+
+    production: int | None = None
+    """What serves."""
+    candidate: int | None = None
+    """What the newest run would have serve."""
+    served: tuple[int, ...] = ()
+    """Which versions served, in order, each rollback having taken back what came after."""
+    taken_back: tuple[int, ...] = ()
+    """Versions that a rollback took back and nobody has promoted since."""
+    removed: tuple[int, ...] = ()
+    """Versions that prunings took away, of which files may be left; their numbers do not come again."""
+    decided: int = 0
+    """How many decisions there were."""
+    newest: tuple[Decision, ...] = ()
+    """The decisions of the last change."""
+
+    def way_back(self) -> tuple[int, ...]:
+        """What a rollback may bring back, the last to serve first."""
+        return tuple(number for number in reversed(self.served) if number != self.production)
+
+    def after(self, *made: Decision) -> "Channels":
+        """The channels once decisions have fallen; their numbers follow on `decided`."""
+        found = self
+        for decision in made:
+            if decision.version is not None:
+                found = found._moved(decision.action, decision.version)
+        return replace(found, decided=self.decided + len(made), newest=tuple(made))
+
+    def _moved(self, action: str, version: int) -> "Channels":
+        match action:
+            case decisions.PROPOSE:
+                return replace(self, candidate=version)
+            case decisions.PROMOTE:
+                return replace(
+                    self,
+                    production=version,
+                    served=(*self.served, version),
+                    taken_back=_without(self.taken_back, version),
+                )
+            case decisions.ROLLBACK:
+                last = len(self.served) - self.served[::-1].index(version)
+                gone = () if self.production is None else (self.production,)
+                return replace(
+                    self,
+                    production=version,
+                    served=self.served[:last],
+                    taken_back=(*_without(self.taken_back, *gone), *gone),
+                )
+            case decisions.PRUNE:
+                served = _without(self.served, version)
+                return replace(self, served=served, removed=(*self.removed, version))
+            case _:
+                return self
+
+    def to_json(self) -> bytes:
+        """The document; the same channels give the same bytes."""
+        return (canonical_json(asdict(self)) + "\n").encode()
+
+
+def parse_channels(content: bytes, where: str) -> Channels:
+    """Read the document. Raises `ArtifactError` naming `where` when it is not one."""
+    try:
+        found: dict[str, Any] = json.loads(content)
+        newest = tuple(parse_decision(one, where) for one in found.pop("newest"))
+        for name in ("served", "taken_back", "removed"):
+            found[name] = tuple(found[name])
+        channels = Channels(**found, newest=newest)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArtifactError(
+            f"{where}: not the channels of a registry ({error}); restore it from a copy, the last "
+            "decisions tell what it held"
+        ) from None
+    for name in (PRODUCTION, CANDIDATE):
+        number = getattr(channels, name)
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+            raise ArtifactError(
+                f"{where}: {name} is {number!r}, expected a number or null; restore it from a copy"
+            )
+    return channels
+
+
+def _without(numbers: Iterable[int], *gone: int) -> tuple[int, ...]:
+    return tuple(number for number in numbers if number not in gone)

@@ -1,0 +1,319 @@
+"""The registry: numbered versions that never change, two channels, and a log, in a folder or bucket.
+
+    versions/000001/       model/, evaluation/, timings/, reference/, claim.json, version.json
+    channels.json          which version serves, which is the candidate, and what led there
+    decisions/             every proposal, promotion, refusal, rollback and removal; only ever added
+
+A version is claimed by its number and there once `version.json` is, which is written last. The
+channels move by compare-and-swap: under a lock in a folder, by generation in a bucket. There is no
+clock here: the caller says who acts and when.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmrec.artifacts import Artifact
+from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
+from slmrec.registry.channels import CANDIDATE, PRODUCTION, Channels, parse_channels
+from slmrec.registry.decisions import (
+    PROMOTE,
+    PROPOSE,
+    PRUNE,
+    REFUSE,
+    ROLLBACK,
+    Decision,
+    DecisionLog,
+)
+from slmrec.registry.versions import ATTEMPTS, MODEL, DataFacts, Origin, Version, Versions
+from slmrec.storage.documents import ABSENT, Document, Documents, open_documents
+
+_CHANNELS = "channels.json"
+
+
+class Registry:
+    """The registry in a folder or under `gs://BUCKET/PREFIX`; the first write makes it."""
+
+    def __init__(self, place: Path | str | Documents) -> None:
+        self._documents = open_documents(place) if isinstance(place, Path | str) else place
+        self._versions = Versions(self._documents)
+        self._log = DecisionLog(self._documents)
+        self.place = self._documents.place
+        self._where = self._documents.uri(_CHANNELS)
+
+    def exists(self) -> bool:
+        """Whether anything was ever registered or decided here."""
+        return self._documents.read(_CHANNELS) is not None or bool(self._versions.claimed())
+
+    def production(self) -> Version | None:
+        """The version that serves now; None before the first promotion. Raises `ArtifactError`."""
+        return self._named(self._channels().production)
+
+    def candidate(self) -> Version | None:
+        """The version that the newest run would have serve; None before the first."""
+        return self._named(self._channels().candidate)
+
+    def find(self, name: str) -> Version:
+        """The version that `production`, `candidate` or a number names.
+
+        Raises `ConfigError` when it names nothing and `ArtifactError` when the version is not there.
+        """
+        if name.isdecimal():
+            return self.version(int(name))
+        if name not in (PRODUCTION, CANDIDATE):
+            raise ConfigError(
+                f"version: found '{name}', expected '{PRODUCTION}', '{CANDIDATE}' or a number that "
+                "'registry list' shows"
+            )
+        version = self._named(getattr(self._channels(), name))
+        if version is None:
+            raise ConfigError(f"{self.place}: there is no {name} yet; run the pipeline first")
+        return version
+
+    def versions(self) -> list[Version]:
+        """Every version, oldest first. Raises `ArtifactError`."""
+        return self._versions.all()
+
+    def has(self, number: int) -> bool:
+        """Whether there is a version of that number."""
+        return self._versions.has(number)
+
+    def version(self, number: int) -> Version:
+        """One version. Raises `ArtifactError` when there is none of that number."""
+        return self._versions.get(number)
+
+    def artifact(self, number: int, part: str) -> Artifact:
+        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder."""
+        return self._versions.artifact(number, part)
+
+    def document(self, number: int, name: str) -> dict[str, Any]:
+        """A JSON object among a version's files; an empty one where there is no such file."""
+        return self._versions.document(number, name)
+
+    def uri(self, number: int, name: str = "") -> str:
+        """Where a version or one of its files lies, as `slmrec.storage.files.fetch` takes it."""
+        return self._versions.uri(number, name)
+
+    def decisions(self) -> list[Decision]:
+        """Every decision, oldest first. Raises `ArtifactError` naming one that cannot be read."""
+        found = {decision.number: decision for decision in self._log.read()}
+        for decision in self._channels().newest:  # a crash may have kept them from the log
+            found.setdefault(decision.number, decision)
+        return [found[number] for number in sorted(found)]
+
+    def taken_back(self) -> set[int]:
+        """Versions that a rollback took back and nobody has promoted since."""
+        return set(self._channels().taken_back)
+
+    def add(
+        self,
+        model: Artifact,
+        evaluation: Artifact,
+        timings: Artifact,
+        data: DataFacts,
+        *,
+        code_digest: str,
+        settings_digest: str,
+        time: str,
+    ) -> Version:
+        """Copy a model and its evidence into a new version.
+
+        The same model with the same evaluation, from the same code and settings, gives the version
+        that is already there, so that a rerun does not grow the registry. Raises `ArtifactError`
+        when a copy is not what was read.
+        """
+        origin = Origin(model.digest, evaluation.digest, code_digest, settings_digest)
+        for version in self.versions():
+            if version.origin == origin:
+                return version
+        gone = self._channels().removed
+        return self._versions.add(model, evaluation, timings, data, origin, gone=gone, time=time)
+
+    def propose(self, version: int, *, reason: str, actor: str, time: str) -> Version:
+        """Make a version the candidate, whatever was; nothing changes where it is already."""
+
+        def decide(channels: Channels) -> list[Decision]:
+            self._require(version, channels)
+            if channels.candidate == version:
+                return []
+            return [_decision(channels, PROPOSE, version, reason, actor, time)]
+
+        self._change(decide)
+        return self.version(version)
+
+    def promote(
+        self,
+        version: int,
+        expected_current: int | None,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision:
+        """Make `version` production if production still is `expected_current`.
+
+        Raises `RegistryConflict` when somebody else moved it first, `ArtifactError` when the version or
+        its model is not whole.
+        """
+
+        def decide(channels: Channels) -> list[Decision]:
+            if channels.production != expected_current:
+                raise RegistryConflict(
+                    f"{self._where}: production is {_spell(channels.production)}, "
+                    f"expected {_spell(expected_current)}; somebody moved it meanwhile, so look at "
+                    f"'registry decisions' and decide again about {_spell(version)}"
+                )
+            self._require(version, channels)
+            return [_decision(channels, PROMOTE, version, reason, actor, time, evidence)]
+
+        return self._change(decide)[0]
+
+    def rollback(self, *, reason: str, actor: str, time: str) -> Decision:
+        """Make production what it was before the present version was promoted.
+
+        A second rollback goes one promotion further back, never forward again. Raises
+        `RegistryConflict` when there is nothing to go back to, `ArtifactError` when that version or its
+        model is not whole.
+        """
+        seen: list[int | None] = []
+
+        def decide(channels: Channels) -> list[Decision]:
+            seen.append(channels.production)
+            if channels.production != seen[0]:
+                raise RegistryConflict(
+                    f"{self._where}: production was {_spell(seen[0])} and became "
+                    f"{_spell(channels.production)} meanwhile; look at 'registry decisions' and "
+                    "decide again"
+                )
+            earlier = next(iter(channels.way_back()), None)
+            if channels.production is None or earlier is None:
+                raise RegistryConflict(
+                    f"{self._where}: production is {_spell(channels.production)} and "
+                    "nothing served before it; promote another version instead"
+                )
+            self._require(earlier, channels)
+            return [_decision(channels, ROLLBACK, earlier, reason, actor, time)]
+
+        return self._change(decide)[0]
+
+    def refuse(
+        self,
+        version: int | None,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str],
+    ) -> Decision:
+        """Record that a version was not promoted.
+
+        A refusal of the same version on the same evidence for the same reason is recorded once.
+        """
+
+        def decide(channels: Channels) -> list[Decision]:
+            return [_decision(channels, REFUSE, version, reason, actor, time, evidence)]
+
+        earlier = self._log.refusal(decide(self._channels())[0])
+        return earlier or self._change(decide)[0]
+
+    def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
+        """Remove all but the newest `keep` versions and those that the channels need.
+
+        They need production, the candidate, what a rollback would bring back, and what one took back,
+        by which a run knows not to promote it again. Returns the numbers that were removed; each is in
+        the decision log before its files go. What an addition or a removal that was cut short has left
+        goes, too. `keep` is at least 1.
+        """
+        if keep < 1:
+            raise ValueError(f"keep is {keep}, expected at least 1")
+        numbers = self._versions.numbers()
+
+        def decide(channels: Channels) -> list[Decision]:
+            needed = {channels.production, channels.candidate, *channels.way_back()[:1]}
+            needed |= {*channels.taken_back, *channels.removed, *_newest(numbers, channels, keep)}
+            gone = [number for number in numbers if number not in needed]
+            reason = f"only the newest {keep} versions are kept"
+            return [
+                _decision(channels, PRUNE, number, reason, actor, time, place=place)
+                for place, number in enumerate(gone)
+            ]
+
+        made = self._change(decide)
+        channels = self._channels()
+        oldest = min(_newest(numbers, channels, keep), default=0)
+        for number in self._versions.claimed():
+            if number in channels.removed or (number < oldest and number not in numbers):
+                self._versions.remove(number)
+        return [decision.version for decision in made if decision.version is not None]
+
+    def _change(self, decide: Callable[[Channels], list[Decision]]) -> list[Decision]:
+        """Change the channels by decisions on what they are; anew where somebody came first."""
+        for _ in range(ATTEMPTS):
+            document = self._documents.read(_CHANNELS)
+            channels = self._parse(document)
+            for decision in channels.newest:  # a crash may have kept them from the log
+                self._log.write(decision)
+            made = decide(channels)
+            if not made:
+                return []
+            generation = ABSENT if document is None else document.generation
+            changed = channels.after(*made)
+            if self._documents.replace(_CHANNELS, changed.to_json(), generation):
+                for decision in made:
+                    self._log.write(decision)
+                return made
+        raise RegistryConflict(
+            f"{self._where}: {ATTEMPTS} times another process changed it first; try "
+            "again when fewer runs end at once"
+        )
+
+    def _require(self, number: int, channels: Channels) -> None:
+        """The version is there and its model whole."""
+        if number in channels.removed:
+            raise ArtifactError(f"{self.uri(number)}: removed by a pruning; name another version")
+        self.version(number)
+        self.artifact(number, MODEL)
+
+    def _named(self, number: int | None) -> Version | None:
+        return None if number is None else self.version(number)
+
+    def _channels(self) -> Channels:
+        return self._parse(self._documents.read(_CHANNELS))
+
+    def _parse(self, document: Document | None) -> Channels:
+        if document is None:
+            return Channels()
+        return parse_channels(document.content, self._where)
+
+
+def _newest(numbers: list[int], channels: Channels, keep: int) -> list[int]:
+    return [number for number in numbers if number not in channels.removed][-keep:]
+
+
+def _decision(
+    channels: Channels,
+    action: str,
+    version: int | None,
+    reason: str,
+    actor: str,
+    time: str,
+    evidence: Mapping[str, str] | None = None,
+    *,
+    place: int = 0,
+) -> Decision:
+    """The next decision, or the one `place` further on."""
+    return Decision(
+        channels.decided + 1 + place,
+        action,
+        version,
+        channels.production,
+        reason,
+        actor,
+        time,
+        dict(evidence or {}),
+    )
+
+
+def _spell(number: int | None) -> str:
+    return "no version" if number is None else f"version {number}"

@@ -1,0 +1,218 @@
+"""Registered models by number: claimed, filled, and from then on never changed.
+
+A version is there once its `version.json` is, which is written last.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slmrec.artifacts import MANIFEST, Artifact, canonical_json, open_artifact
+from slmrec.errors import ArtifactError, RegistryConflict
+from slmrec.storage.documents import ABSENT, Documents
+
+MODEL, EVALUATION, TIMINGS = "model", "evaluation", "timings"
+ITEM_TABLE = "items.parquet"
+"""Of a version's model: which items it knows."""
+ATTEMPTS = 200
+"""How often something is tried again after somebody else came first."""
+_FOLDER = "versions"
+_WHOLE = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/version\.json")
+_CLAIMED = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/.+")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The log a version was made from, held-out part included, as far as later runs need to know."""
+
+    sequences_digest: str
+    interactions: int
+    last: int
+    """Newest timestamp, seconds since 1970."""
+    source_digest: str = ""
+    """Of the source; empty in versions from before it was recorded."""
+    log_interactions: int = 0
+    """Rows of the canonical log, before deduplication and k-core; 0 where it was not recorded."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What makes two registered models the same."""
+
+    model_digest: str
+    evaluation_digest: str
+    code_digest: str
+    settings_digest: str
+    """Of the settings that decide what is trained."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model with its evidence."""
+
+    number: int
+    name: str
+    """The variant's name."""
+    model_digest: str
+    evaluation_digest: str
+    code_digest: str
+    settings_digest: str
+    data: DataFacts
+    added: str
+    """When, as the caller said."""
+
+    @property
+    def origin(self) -> Origin:
+        """What another version shares that is the same."""
+        return Origin(
+            self.model_digest, self.evaluation_digest, self.code_digest, self.settings_digest
+        )
+
+
+class Versions:
+    """`versions/NUMBER/` in the place of a registry."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def numbers(self) -> list[int]:
+        """Of every version, oldest first."""
+        return _matching(self._documents.names(_FOLDER), _WHOLE)
+
+    def claimed(self) -> list[int]:
+        """Numbers with any file: versions, and what an addition or a removal has left unfinished."""
+        return _matching(self._documents.names(_FOLDER), _CLAIMED)
+
+    def all(self) -> list[Version]:
+        """Every version, oldest first. Raises `ArtifactError`."""
+        found = self._documents.read_all(map(_record, self.numbers()))
+        return [self._parse(name, found[name]) for name in sorted(found, key=_number)]
+
+    def has(self, number: int) -> bool:
+        """Whether there is a version of that number."""
+        return self._documents.read(_record(number)) is not None
+
+    def get(self, number: int) -> Version:
+        """One version. Raises `ArtifactError` when there is none of that number."""
+        document = self._documents.read(_record(number))
+        if document is None:
+            raise ArtifactError(
+                f"{self._documents.uri(_record(number))}: missing; name a version that 'registry list' "
+                "shows, or restore the registry"
+            )
+        return self._parse(_record(number), document.content)
+
+    def artifact(self, number: int, part: str) -> Artifact:
+        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder."""
+        return open_artifact(self._documents.fetch(f"{_folder(number)}/{part}"))
+
+    def document(self, number: int, name: str) -> dict[str, Any]:
+        """A JSON object among a version's files; an empty one where there is no such file."""
+        document = self._documents.read(f"{_folder(number)}/{name}")
+        return {} if document is None else _parsed(document.content, self.uri(number, name))
+
+    def uri(self, number: int, name: str = "") -> str:
+        """Where a version or one of its files lies, as `slmrec.storage.files.fetch` takes it."""
+        return self._documents.uri(f"{_folder(number)}/{name}".rstrip("/"))
+
+    def add(
+        self,
+        model: Artifact,
+        evaluation: Artifact,
+        timings: Artifact,
+        data: DataFacts,
+        origin: Origin,
+        *,
+        gone: Iterable[int],
+        time: str,
+    ) -> Version:
+        """Copy a model and its evidence under a number of its own, which none in `gone` has had."""
+        number = self._claim(origin, gone)
+        for name, artifact in ((MODEL, model), (EVALUATION, evaluation), (TIMINGS, timings)):
+            for file in (*sorted(artifact.files), MANIFEST):
+                self._documents.put(f"{_folder(number)}/{name}/{file}", artifact.path / file)
+            if self.artifact(number, name).digest != artifact.digest:
+                raise ArtifactError(
+                    f"{artifact.path}: changed while it was copied; run the pipeline again"
+                )
+        name = str(model.properties["name"])
+        added = Version(number, name, **asdict(origin), data=data, added=time)
+        for path, content in (
+            (f"{_folder(number)}/reference/facts.json", asdict(data)),
+            (_record(number), asdict(added)),
+        ):
+            self._documents.replace(path, _document(content), ABSENT)
+        return self.get(number)
+
+    def remove(self, number: int) -> None:
+        """Remove all files of a number; it is no version from the first on."""
+        self._documents.remove([_record(number)])
+        self._documents.remove(self._documents.names(_folder(number)))
+
+    def _claim(self, origin: Origin, gone: Iterable[int]) -> int:
+        """A number that nobody else writes to, or that of the same addition, cut short."""
+        claim = _document(asdict(origin))
+        for _ in range(ATTEMPTS):
+            claimed = self.claimed()
+            unfinished = sorted(set(claimed) - set(self.numbers()))
+            found = self._documents.read_all(map(_claim_name, unfinished))
+            for name, content in found.items():
+                if content == claim:
+                    return _number(name)
+            number = max((*claimed, *gone), default=0) + 1
+            if self._documents.replace(_claim_name(number), claim, ABSENT):
+                return number
+        raise RegistryConflict(
+            f"{self._documents.place}: {ATTEMPTS} times another run took the number first; try again"
+        )
+
+    def _parse(self, name: str, content: bytes) -> Version:
+        where = self._documents.uri(name)
+        found = _parsed(content, where)
+        try:
+            return Version(**{**found, "data": DataFacts(**found["data"])})
+        except (TypeError, KeyError) as error:
+            raise ArtifactError(
+                f"{where}: not a version of this registry ({error}); restore the registry from a copy"
+            ) from None
+
+
+def _matching(names: list[str], pattern: re.Pattern[str]) -> list[int]:
+    matches = (pattern.fullmatch(name) for name in names)
+    return sorted({int(match[1]) for match in matches if match})
+
+
+def _folder(number: int) -> str:
+    return f"{_FOLDER}/{number:06d}"
+
+
+def _record(number: int) -> str:
+    return f"{_folder(number)}/version.json"
+
+
+def _claim_name(number: int) -> str:
+    return f"{_folder(number)}/claim.json"
+
+
+def _number(name: str) -> int:
+    return int(name.split("/")[1])
+
+
+def _document(content: Mapping[str, Any]) -> bytes:
+    return (canonical_json(content) + "\n").encode()
+
+
+def _parsed(content: bytes, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{where}: not valid JSON ({error}); restore the registry from a copy"
+        ) from None
+    if not isinstance(found, dict):
+        raise ArtifactError(
+            f"{where}: holds a {type(found).__name__}, expected an object; restore the registry"
+        )
+    return found

@@ -1,0 +1,501 @@
+"""The registry's behaviour, the same in a folder and in a bucket."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
+from slmrec.registry.decisions import DecisionLog
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts, Versions
+from slmrec.storage.bucket import Bucket
+from slmrec.storage.documents import Folder
+from tests.storage.cloud import client_of, serve_bucket
+
+FACTS = DataFacts(
+    sequences_digest="sequences",
+    interactions=1000,
+    last=99,
+    source_digest="log",
+    log_interactions=1200,
+)
+WHEN = "2026-01-02T03:04:05+00:00"
+
+
+def artifact(path, kind, content):
+    with publish(path, kind, properties={"name": "int8"}) as directory:
+        write_json(directory / "content.json", content)
+    return open_artifact(path)
+
+
+@pytest.fixture
+def add(tmp_path):
+    def add(registry, model=1, evaluation=1, code="code"):
+        return registry.add(
+            artifact(tmp_path / f"model-{model}", "servable", model),
+            artifact(tmp_path / f"evaluation-{evaluation}", "evaluation", evaluation),
+            artifact(tmp_path / "timings", "timings", 0),
+            FACTS,
+            code_digest=code,
+            settings_digest="settings",
+            time=WHEN,
+        )
+
+    return add
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def documents(request, tmp_path):
+    if request.param == "folder":
+        yield Folder(tmp_path / "registry")
+        return
+    with serve_bucket("models") as (_, address), client_of(address) as client:
+        yield Bucket("gs://models/registry", client=client, timeout=5)
+
+
+@pytest.fixture
+def registry(documents):
+    return Registry(documents)
+
+
+def alter(documents, name, content):
+    """Change a document behind the registry's back."""
+    assert documents.replace(name, content, documents.read(name).generation)
+
+
+def promote(registry, version, expected):
+    return registry.promote(version, expected, reason="better", actor="me", time=WHEN)
+
+
+def test_a_registry_is_empty_when_nothing_was_written(registry, documents):
+    assert registry.production() is registry.candidate() is None
+    assert registry.versions() == []
+    assert registry.decisions() == []
+    assert not registry.exists()
+    assert documents.names("versions") == documents.names("decisions") == []
+
+
+def test_a_version_is_whole_when_it_was_added(registry, add, tmp_path):
+    version = add(registry)
+    assert version == registry.version(1) == registry.find("1")
+    assert registry.exists()
+    for name, source in (("model", "model-1"), ("evaluation", "evaluation-1"), ("timings",) * 2):
+        assert registry.artifact(1, name).digest == open_artifact(tmp_path / source).digest
+    assert version.data == FACTS
+    assert registry.document(1, "reference/facts.json") == {
+        "sequences_digest": "sequences",
+        "interactions": 1000,
+        "last": 99,
+        "source_digest": "log",
+        "log_interactions": 1200,
+    }
+    assert registry.document(1, "reference/nothing.json") == {}
+    assert registry.uri(1).endswith("registry/versions/000001")
+    assert (version.name, version.code_digest, version.added) == ("int8", "code", WHEN)
+
+
+def test_the_registry_does_not_grow_when_the_same_is_added_again(registry, add):
+    assert add(registry) == add(registry)
+    assert add(registry, evaluation=2).number == 2
+    assert add(registry, model=2).number == 3
+    assert [version.number for version in registry.versions()] == [1, 2, 3]
+
+
+def test_the_same_model_is_another_version_when_other_code_made_it(registry, add):
+    assert add(registry).number == 1
+    assert add(registry, code="other").number == 2
+
+
+@pytest.fixture
+def cut_short(monkeypatch):
+    """Lets an addition end before its version is recorded."""
+
+    def cut_short(call):
+        def die(self, number):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Versions, "get", die)
+            patched.setattr(Versions, "artifact", lambda self, number, part: die(self, number))
+            with pytest.raises(KeyboardInterrupt):
+                call()
+
+    return cut_short
+
+
+def test_an_addition_that_was_cut_short_is_no_version_until_it_is_repeated(
+    registry, add, documents, cut_short
+):
+    cut_short(lambda: add(registry))
+    assert documents.names("versions/000001/model")
+    assert registry.versions() == []
+    assert not registry.has(1)
+    assert add(registry, model=2).number == 2
+    assert add(registry).number == 1
+    assert registry.artifact(1, "model").json("content.json") == 1
+
+
+def test_what_an_addition_left_goes_when_newer_versions_are_kept(
+    registry, add, documents, cut_short
+):
+    cut_short(lambda: add(registry))
+    add(registry, model=2)
+    assert registry.prune(1, actor="me", time=WHEN) == []
+    assert documents.names("versions/000001") == []
+    assert add(registry, model=3).number == 3
+
+
+def test_the_pointer_moves_and_back_when_versions_are_promoted(registry, add):
+    add(registry)
+    add(registry, model=2)
+    promote(registry, 1, None)
+    promote(registry, 2, 1)
+    assert registry.production().number == 2
+    promote(registry, 1, 2)  # rolled back
+    assert registry.production().number == 1
+    moves = [(decision.previous, decision.version) for decision in registry.decisions()]
+    assert moves == [(None, 1), (1, 2), (2, 1)]
+    newest = registry.decisions()[-1]
+    assert (newest.reason, newest.actor, newest.time) == ("better", "me", WHEN)
+
+
+def roll_back(registry):
+    return registry.rollback(reason="complaints", actor="me", time=WHEN)
+
+
+def served(registry, add, *numbers):
+    """Promote versions one after another."""
+    for model in range(1, max(numbers) + 1):
+        add(registry, model=model)
+    before = None
+    for number in numbers:
+        promote(registry, number, before)
+        before = number
+
+
+def test_a_rollback_goes_further_back_each_time_and_never_forward(registry, add):
+    served(registry, add, 1, 3, 2)
+    assert roll_back(registry).version == 3
+    assert roll_back(registry).version == 1
+    assert registry.production().number == 1
+    with pytest.raises(RegistryConflict, match="version 1 and nothing served before it"):
+        roll_back(registry)
+    moves = [(one.action, one.previous, one.version) for one in registry.decisions()]
+    assert moves[3:] == [("rollback", 2, 3), ("rollback", 3, 1)]
+
+
+def test_a_rollback_after_a_rollback_and_a_promotion_skips_what_was_taken_back(registry, add):
+    served(registry, add, 1, 2)
+    roll_back(registry)
+    add(registry, model=3)
+    promote(registry, 3, 1)
+    assert roll_back(registry).version == 1
+
+
+def test_a_version_that_served_twice_gives_way_to_what_served_between(registry, add):
+    served(registry, add, 1, 2, 1)
+    assert roll_back(registry).version == 2
+
+
+def test_there_is_no_way_back_when_nothing_was_promoted(registry, add):
+    add(registry)
+    with pytest.raises(RegistryConflict, match="production is no version"):
+        roll_back(registry)
+
+
+def test_a_rollback_fails_when_the_earlier_model_is_gone(registry, add, documents):
+    served(registry, add, 1, 2)
+    alter(documents, "versions/000001/model/content.json", b"2\n")
+    with pytest.raises(ArtifactError, match=r"content\.json: SHA-256"):
+        roll_back(registry)
+    assert registry.production().number == 2
+
+
+@pytest.fixture
+def crash(monkeypatch):
+    """Lets the next decision move the pointer and then end before it is logged."""
+
+    def crash(call):
+        def die(self, decision):
+            if decision not in self.read():
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(DecisionLog, "write", die)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+
+    return crash
+
+
+def test_a_rollback_that_was_cut_short_does_not_go_forward_when_it_is_repeated(
+    registry, add, crash
+):
+    served(registry, add, 1, 2)
+    crash(lambda: roll_back(registry))
+    assert registry.production().number == 1
+    with pytest.raises(RegistryConflict, match="nothing served before it"):
+        roll_back(registry)
+    assert [one.action for one in registry.decisions()] == ["promote", "promote", "rollback"]
+
+
+def test_a_promotion_that_was_cut_short_is_still_on_the_way_back(registry, add, crash):
+    served(registry, add, 1)
+    add(registry, model=2)
+    add(registry, model=3)
+    crash(lambda: promote(registry, 2, 1))
+    promote(registry, 3, 2)
+    assert registry.prune(1, actor="me", time=WHEN) == [1]
+    assert roll_back(registry).version == 2
+
+
+def test_what_a_rollback_took_back_is_known_until_somebody_promotes_it(registry, add):
+    served(registry, add, 1, 2)
+    assert registry.taken_back() == set()
+    roll_back(registry)
+    assert registry.taken_back() == {2}
+    promote(registry, 2, 1)
+    assert registry.taken_back() == set()
+
+
+def test_pruning_keeps_the_way_back_of_a_version_that_was_promoted_twice(registry, add):
+    served(registry, add, 1, 2, 2)
+    assert registry.prune(1, actor="me", time=WHEN) == []
+    assert roll_back(registry).version == 1
+
+
+def test_what_a_removal_left_behind_goes_with_the_next(registry, add, documents, monkeypatch):
+    served(registry, add, 3)
+
+    def die(self, number):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Versions, "remove", die)
+        with pytest.raises(KeyboardInterrupt):
+            registry.prune(1, actor="me", time=WHEN)
+    with pytest.raises(ArtifactError, match="000001: removed by a pruning"):
+        promote(registry, 1, 3)
+    assert registry.prune(1, actor="me", time=WHEN) == []
+    assert documents.names("versions/000001") == documents.names("versions/000002") == []
+    assert [one.version for one in registry.decisions() if one.action == "prune"] == [1, 2]
+
+
+def test_something_has_to_be_kept(registry):
+    with pytest.raises(ValueError, match="keep is 0, expected at least 1"):
+        registry.prune(0, actor="me", time=WHEN)
+
+
+def test_pruning_keeps_the_newest_production_and_the_way_back(registry, add):
+    served(registry, add, 2, 4)
+    for model in range(5, 9):
+        add(registry, model=model)
+    assert registry.prune(2, actor="me", time=WHEN) == [1, 3, 5, 6]
+    assert [version.number for version in registry.versions()] == [2, 4, 7, 8]
+    gone = [one for one in registry.decisions() if one.action == "prune"]
+    assert [one.version for one in gone] == [1, 3, 5, 6]
+    assert gone[0].reason == "only the newest 2 versions are kept"
+    assert roll_back(registry).version == 2
+    assert registry.prune(2, actor="me", time=WHEN) == []  # no run shall promote 4 again
+
+
+def test_numbers_of_removed_versions_do_not_come_again(registry, add):
+    served(registry, add, 1)
+    for model in (2, 3):
+        add(registry, model=model)
+    registry.prune(1, actor="me", time=WHEN)
+    assert add(registry, model=4).number == 4
+
+
+def test_promotion_is_refused_when_somebody_moved_the_pointer(registry, add):
+    add(registry)
+    add(registry, model=2)
+    promote(registry, 1, None)
+    with pytest.raises(RegistryConflict, match=r"production is version 1, expected no version"):
+        promote(registry, 2, None)
+    assert registry.production().number == 1
+    assert len(registry.decisions()) == 1
+
+
+def test_promotion_fails_when_there_is_no_such_version(registry, add):
+    add(registry)
+    with pytest.raises(ArtifactError, match=r"000007/version\.json: missing"):
+        promote(registry, 7, None)
+    assert registry.production() is None
+
+
+def test_promotion_fails_when_the_model_was_altered(registry, add, documents):
+    add(registry)
+    alter(documents, "versions/000001/model/content.json", b"2\n")
+    with pytest.raises(ArtifactError, match=r"content\.json: SHA-256"):
+        promote(registry, 1, None)
+    assert registry.production() is None
+
+
+def test_a_refusal_is_recorded_once_when_it_is_repeated(registry):
+    def refuse(reason, time):
+        return registry.refuse(1, reason=reason, actor="me", time=time, evidence={"model": "m"})
+
+    refuse("too slow", "monday")
+    refuse("too slow", "tuesday")
+    refuse("too big", "wednesday")
+    assert [(d.reason, d.time) for d in registry.decisions()] == [
+        ("too slow", "monday"),
+        ("too big", "wednesday"),
+    ]
+
+
+def test_a_decision_that_cannot_be_read_is_named(registry, add, documents):
+    served(registry, add, 1)
+    alter(documents, "decisions/00000001-promote.json", b'{"action": "ref')
+    with pytest.raises(ArtifactError, match=r"00000001-promote\.json: not a decision"):
+        registry.decisions()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"{", "not the channels of a registry"),
+        (b"[]", "not the channels of a registry"),
+        (b'{"production": 1}', "not the channels of a registry"),
+        (
+            b'{"production": "1", "newest": [], "served": [], "taken_back": [], "removed": []}',
+            "production is '1', expected a number or null",
+        ),
+    ],
+)
+def test_channels_that_cannot_be_read_are_named(registry, add, documents, content, found):
+    served(registry, add, 1)
+    alter(documents, "channels.json", content)
+    with pytest.raises(ArtifactError, match=f"channels.json: {found}"):
+        registry.production()
+
+
+def test_a_version_that_cannot_be_read_is_named(registry, add, documents):
+    add(registry)
+    for content in (b"{", b"[]", b'{"number": 1}'):
+        alter(documents, "versions/000001/version.json", content)
+        with pytest.raises(ArtifactError, match=r"000001/version\.json: .*; restore the registry"):
+            registry.version(1)
+
+
+def test_the_candidate_is_what_was_proposed_last(registry, add):
+    served(registry, add, 1)
+    add(registry, model=2)
+
+    def propose(number):
+        return registry.propose(number, reason="newest", actor="run", time=WHEN)
+
+    assert propose(2) == registry.candidate() == registry.find("candidate")
+    propose(2)
+    assert registry.production().number == 1
+    assert propose(1) == registry.candidate() == registry.find("production")
+    with pytest.raises(ArtifactError, match="missing"):
+        propose(7)
+    proposed = [one for one in registry.decisions() if one.action == "propose"]
+    assert [(one.version, one.actor) for one in proposed] == [(2, "run"), (1, "run")]
+
+
+def test_pruning_keeps_the_candidate(registry, add):
+    for model in (1, 2, 3):
+        add(registry, model=model)
+    registry.propose(1, reason="newest", actor="run", time=WHEN)
+    assert registry.prune(1, actor="me", time=WHEN) == [2]
+    assert registry.candidate().number == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("candidate", "there is no candidate yet; run the pipeline first"),
+        ("newest", "found 'newest', expected 'production', 'candidate' or a number"),
+    ],
+)
+def test_a_version_is_asked_for_by_what_names_one(registry, add, name, message):
+    add(registry)
+    with pytest.raises(ConfigError, match=message):
+        registry.find(name)
+
+
+def test_a_refusal_in_between_is_no_conflict_for_a_promotion(registry, add, documents):
+    add(registry)
+    read, others = documents.read, []
+
+    def read_and_be_overtaken(name):
+        found = read(name)
+        if name == "channels.json" and not others:
+            others.append("refusal")
+            registry.refuse(None, reason="slow", actor="other", time=WHEN, evidence={})
+        return found
+
+    documents.read = read_and_be_overtaken
+    assert promote(registry, 1, None).number == 2
+    assert [one.action for one in registry.decisions()] == ["refuse", "promote"]
+
+
+def test_a_promotion_in_between_is_a_conflict_for_a_rollback(registry, add, documents):
+    served(registry, add, 1, 2)
+    read, others = documents.read, []
+
+    def read_and_be_overtaken(name):
+        found = read(name)
+        if name == "channels.json" and not others:
+            others.append("promotion")
+            promote(registry, 1, 2)
+        return found
+
+    documents.read = read_and_be_overtaken
+    with pytest.raises(RegistryConflict, match="was version 2 and became version 1 meanwhile"):
+        roll_back(registry)
+    assert registry.production().number == 1
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from slmrec.errors import RegistryConflict
+from slmrec.registry.store import Registry
+
+folder, place, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+registry = Registry(place)
+(folder / f"ready-{number}").touch()
+while not (folder / "go").exists():
+    time.sleep(0.001)
+try:
+    registry.promote(number, None, reason="r", actor="a", time="t")
+except RegistryConflict as error:
+    print("conflict:", error)
+else:
+    print("won")
+"""
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_one_of_two_processes_wins_when_both_promote_at_once(where, add, tmp_path, monkeypatch):
+    with serve_bucket("models") as (_, address):
+        if where == "bucket":  # the client's own way to say where the service is
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        place = "gs://models/registry" if where == "bucket" else str(tmp_path / "registry")
+        registry = Registry(place)
+        add(registry)
+        add(registry, model=2)
+        racers = [
+            subprocess.Popen(
+                [sys.executable, "-c", RACER, str(tmp_path), place, str(number)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in (1, 2)
+        ]
+        while len(list(Path(tmp_path).glob("ready-*"))) < 2:
+            assert all(racer.poll() is None for racer in racers)
+        (tmp_path / "go").touch()
+        said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+        winner = said.index("won") + 1
+        assert said[2 - winner].startswith("conflict:")
+        assert f"production is version {winner}" in said[2 - winner]
+        assert registry.production().number == winner
+        assert [decision.version for decision in registry.decisions()] == [winner]
