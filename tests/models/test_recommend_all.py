@@ -176,12 +176,26 @@ def test_a_folder_of_somebody_else_is_left_alone(
     assert other.read_text() == "years of work"
 
 
-def test_sessions_are_refused(servable: Servable, sequences: Sequences, tmp_path: Path) -> None:
-    assert sequences.artifact is not None
-    users = pl.DataFrame({"user_id": ["u"] * USERS})
-    object.__setattr__(sequences, "user_table", users)
-    with pytest.raises(DataError, match="a user has several histories"):
-        recommend_all(servable, sequences, tmp_path / "out.parquet", Request(4))
+def test_a_user_of_several_sessions_gets_a_list_for_the_last(
+    servable: Servable, tmp_path: Path
+) -> None:
+    ids = [f"i{n}" for n in range(1, ITEMS + 1)]
+    sessions = write_sequences(tmp_path / "s", ids, [[1, 2], [3], [4, 5, 6], [7, 8]])
+    users = pl.DataFrame({"user_id": ["a", "b", "a", "b"]})
+    object.__setattr__(sessions, "user_table", users)
+    # b's first session ends after the second; of two that end together the later row counts.
+    object.__setattr__(sessions, "timestamps", np.array([1, 5, 9, 2, 3, 5, 6, 7]))
+    outcome = recommend_all(servable, sessions, tmp_path / "out.parquet", Request(4))
+    assert outcome.users == 2
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found["user_id"].to_list() == ["b", "a"]
+    expected = Recommender(servable).recommend([["i3"], ["i4", "i5", "i6"]], 4)
+    assert found["items"].to_list() == [[one.item_id for one in line] for line in expected]
+    named = recommend_all(
+        servable, sessions, tmp_path / "two.parquet", Request(4), users=["a", "zoe"]
+    )
+    assert (named.users, named.without_history) == (2, 1)
+    assert pl.read_parquet(tmp_path / "two.parquet")["user_id"].to_list() == ["a", "zoe"]
 
 
 def test_nobody_is_told(servable: Servable, sequences: Sequences, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from slmrec.artifacts import canonical_json, digest_text
 from slmrec.columns import Recommendations, UserIndex
@@ -67,10 +68,11 @@ def recommend_all(
     """Write the best items of every user, or of those named, to a Parquet file.
 
     Columns are `Recommendations`, a row a user: those of the sequences in their order, then named ones
-    that the sequences do not hold. Histories are whole, test part included; items that the model does
-    not know are passed over. Parts lie beside the output until it is whole: the same call after a stop
-    makes the missing ones only, another call starts anew, and two at once wait for each other. Raises
-    `DataError` when there is nobody, or when the log's histories are sessions.
+    that the sequences do not hold. Histories are whole, test part included; of a log cut into sessions a
+    user's last one, as the model learned from sessions. Items that the model does not know are passed
+    over. Parts lie beside the output until it is whole: the same call after a stop makes the missing
+    ones only, another call starts anew, and two at once wait for each other. Raises `DataError` when
+    there is nobody.
     """
     progress = progress or Silent()
     people = _People(servable, sequences, users)
@@ -117,16 +119,12 @@ class _People:
         self._sequences = sequences
         self._map = item_map(sequences.item_table, servable.catalogue)
         ids = sequences.user_table[UserIndex.USER].cast(str)
-        if ids.n_unique() < len(ids):
-            raise DataError(
-                "sequences: a user has several histories, since sessions were cut apart "
-                "(build_sequences.session_minutes); build them without, so that each has one list"
-            )
+        rows = _newest_histories(ids, sequences)
         if users is None:
-            self.ids, self.rows = ids, np.arange(len(ids))
+            self.ids, self.rows = ids.gather(rows), rows
         else:
             wanted = pl.Series(users, dtype=pl.String).unique(maintain_order=True)
-            self.rows = ids.is_in(wanted.implode()).arg_true().to_numpy()
+            self.rows = rows[ids.gather(rows).is_in(wanted.implode()).arg_true().to_numpy()]
             absent = wanted.filter(~wanted.is_in(ids.implode()))
             self.ids = pl.concat([ids.gather(self.rows), absent])
 
@@ -141,6 +139,14 @@ class _People:
         start, end = self._sequences.offsets[row], self._sequences.offsets[row + 1]
         known: History = self._map[np.asarray(self._sequences.items[start:end])]
         return known[known > 0]
+
+
+def _newest_histories(ids: pl.Series, sequences: Sequences) -> NDArray[np.int64]:
+    """The row of each person, of several sessions that of the last one to end, in the rows' order."""
+    ends = np.asarray(sequences.timestamps)[np.asarray(sequences.offsets)[1:] - 1]
+    sessions = pl.DataFrame({"id": ids, "row": np.arange(len(ids)), "end": ends})
+    newest = sessions.sort("end", "row").group_by("id").last()
+    return newest["row"].sort().to_numpy()
 
 
 def _key(
