@@ -135,7 +135,11 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print(line, soft_wrap=True)
     if summary["gates"]:
         promoted = summary["promoted"]
-        _say(console, "promoted", f"version {promoted}" if promoted else "no, refused by its gates")
+        _say(
+            console,
+            "promoted",
+            f"version {promoted}" if promoted else f"no: {summary['promotion']}",
+        )
     places = summary["places"]
     _say(console, "run", places["run"])
     for label, key, name in (

@@ -145,6 +145,48 @@ def rollback(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor =
 
 
 @app.command()
+def reject(
+    which: Which, reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = ""
+) -> None:
+    """Take a version back from being the candidate; no run promotes its model by itself again.
+
+    Example: python -m pipeline registry reject candidate --reason "too many repeats"
+    """
+    registry = _registry(home, place)
+    number = registry.find(which).number
+    made = registry.reject(number, reason=reason, actor=actor or getpass.getuser(), time=_now())
+    _console().print(f"version {number} {'is' if made else 'was already'} rejected")
+
+
+@app.command()
+def retrain(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = "") -> None:
+    """Have the next run train, whatever drift and new data say.
+
+    Example: python -m pipeline registry retrain --reason "new season"
+    """
+    registry = _registry(home, place)
+    made = registry.ask_retraining(reason=reason, actor=actor or getpass.getuser(), time=_now())
+    _console().print("the next run trains" + ("" if made else "; somebody asked for it before"))
+
+
+@app.command()
+def snooze(
+    until: Annotated[str, typer.Argument(help="A moment, such as 2026-01-31T09:00:00+00:00.")],
+    reason: Reason,
+    home: Home = VAR,
+    place: Place = "",
+    actor: Actor = "",
+) -> None:
+    """Let drift be no reason to train until a moment; other reasons stay.
+
+    Example: python -m pipeline registry snooze 2026-01-31T09:00:00+00:00 --reason "a sale"
+    """
+    registry = _registry(home, place)
+    registry.snooze(until, reason=reason, actor=actor or getpass.getuser(), time=_now())
+    _console().print(f"drift is no reason to train until {until}")
+
+
+@app.command()
 def decisions(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
     """List every decision, oldest first: who, when, about which version, and why.
 

@@ -65,6 +65,7 @@ def summarise(record: RunRecord, registry: Registry) -> dict[str, Any]:
         "decision": _decision(record),
         "gates": promotion.get("gates", []),
         "promoted": promotion.get("promoted"),
+        "promotion": promotion.get("reason"),
         "places": {
             "run": str(record.folder),
             "registry": record.parameters["registry"],

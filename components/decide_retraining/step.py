@@ -1,5 +1,6 @@
 """Load the facts, decide."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import decide, known_share, newer_than
 from slmrec.progress import Progress
+from slmrec.registry.channels import Channels
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import ITEM_TABLE, MODEL
 
@@ -39,7 +41,19 @@ def run(
     if store is not None and production is not None:
         items = store.artifact(production.number, MODEL).file(ITEM_TABLE)
         share = known_share(data, pl.read_parquet(items))
-    made = decide(verdict, production, new, code_digest, settings_digest, share, force, settings)
+    channels = store.channels() if store else Channels()
+    made = decide(
+        verdict,
+        production,
+        new,
+        code_digest,
+        settings_digest,
+        share,
+        force,
+        settings,
+        request=channels.request,
+        snooze=channels.snoozed(datetime.now(UTC)),
+    )
     answer = {"retrain": made.retrain, "reason": made.reason, "new_interactions": new}
     assert data.artifact is not None
     with publish(

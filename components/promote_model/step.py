@@ -89,7 +89,7 @@ def run(
     store.propose(
         version.number, reason=f"candidate of the run of {started}", actor=ACTOR, time=now
     )
-    promoted, reason = _settle(store, version, production, gates, now, evidence)
+    promoted, reason = _settle(store, version, production, gates, now, evidence, settings.approval)
     previous = production.number if production else None
     content = {
         "gates": [asdict(gate) for gate in gates],
@@ -119,20 +119,21 @@ def _settle(
     gates: list[Gate],
     now: str,
     evidence: dict[str, str],
+    approval: str,
 ) -> tuple[int | None, str]:
     """The number that was promoted, None after a refusal, and why."""
     if production is not None and version.number == production.number:
         return version.number, "already production"
     taken_back = sorted(
         number
-        for number in store.taken_back()
+        for number in store.channels().taken_back
         if store.has(number) and store.version(number).model_digest == version.model_digest
     )
     refused = [gate for gate in gates if not gate.passed]
     if taken_back and not refused:
         reason = (
-            f"refused: this model was rolled back as version {taken_back[-1]}; if that was wrong, "
-            f"promote it by hand: registry promote {version.number}"
+            f"refused: this model was rolled back or rejected as version {taken_back[-1]}; if that was "
+            f"wrong, promote it by hand: registry promote {version.number}"
         )
         store.refuse(version.number, reason=reason, actor=ACTOR, time=now, evidence=evidence)
         return None, reason
@@ -143,6 +144,8 @@ def _settle(
         store.refuse(version.number, reason=reason, actor=ACTOR, time=now, evidence=evidence)
         return None, reason
     reason = f"passed all {len(gates)} gates"
+    if approval == "manual":
+        return None, f"{reason}; waits for a person: registry promote {version.number}"
     store.promote(
         version.number,
         production.number if production else None,

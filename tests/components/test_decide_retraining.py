@@ -53,13 +53,13 @@ def make_registry(tmp_path):
 
 @pytest.fixture
 def ask(sequences, tmp_path):
-    def ask(registry, *, force=False, config=CONFIG):
+    def ask(registry, *, verdict="stable", force=False, config=CONFIG):
         path = tmp_path / "decision"
-        metadata = run(sequences, "stable", registry, "code", "settings", force, config, str(path))
+        metadata = run(sequences, verdict, registry, "code", "settings", force, config, str(path))
         decision = open_artifact(path, "decision")
         assert decision.digest == metadata["digest"]
         content = decision.json("decision.json")
-        assert content["drift_verdict"] == "stable"
+        assert content["drift_verdict"] == verdict
         assert {key: metadata[key] for key in ("retrain", "reason")} == {
             key: content[key] for key in ("retrain", "reason")
         }
@@ -103,6 +103,18 @@ def test_training_has_a_reason_when_the_log_is_about_other_items(ask, make_regis
     made = ask(registry)
     assert made["retrain"] is True
     assert "only 0% of the interactions" in made["reason"]
+
+
+def test_what_people_decided_is_heeded(ask, make_registry):
+    registry = make_registry(interactions=4, last=40)
+    store = Registry(registry)
+    assert ask(registry, verdict="drift")["retrain"] is True
+    store.snooze("2020-01-01T00:00:00+00:00", reason="over", actor="ann", time="t")
+    assert ask(registry, verdict="drift")["retrain"] is True
+    store.snooze("2999-01-01T00:00:00+00:00", reason="a sale", actor="ann", time="t")
+    assert ask(registry, verdict="drift")["retrain"] is False
+    store.ask_retraining(reason="new season", actor="bob", time="t")
+    assert ask(registry)["reason"] == "bob asked for it: new season"
 
 
 def test_the_component_gives_a_boolean_and_the_decision_when_compiled():

@@ -36,7 +36,9 @@ class Workshop:
             card = {"source_digest": "log", "interactions_before": 4}
             write_json(directory / "card.json", card)
 
-    def promote(self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8")):
+    def promote(
+        self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8"), config=CONFIG
+    ):
         """Promote the candidate of a run whose models differ by `seed`."""
         models = []
         for name in names:
@@ -54,7 +56,7 @@ class Workshop:
             "code",
             "settings",
             WHEN,
-            CONFIG,
+            config,
             str(self.folder / "promotion"),
         )
         promotion = open_artifact(self.folder / "promotion", "promotion")
@@ -211,9 +213,19 @@ def test_what_was_rolled_back_is_not_promoted_again_by_a_run(workshop):
     workshop.registry.rollback(reason="complaints", actor="ann", time=WHEN)
     _, promotion = workshop.promote(seed=2, ndcg=0.051)
     assert promotion["promoted"] is None
-    assert "was rolled back as version 2" in promotion["reason"]
+    assert "was rolled back or rejected as version 2" in promotion["reason"]
     assert "registry promote" in promotion["reason"]
     assert workshop.registry.production().number == 1
     number = promotion["version"]
     workshop.registry.promote(number, 1, reason="it was right", actor="ann", time=WHEN)
     assert workshop.registry.production().number == number
+
+
+def test_a_candidate_waits_for_a_person_when_approval_is_manual(workshop):
+    config = PromoteModel(approval="manual").to_json()
+    _, promotion = workshop.promote(config=config)
+    assert all(gate["passed"] for gate in promotion["gates"])
+    assert promotion["promoted"] is None
+    assert promotion["reason"].endswith("waits for a person: registry promote 1")
+    assert workshop.registry.production() is None
+    assert workshop.registry.candidate().number == 1

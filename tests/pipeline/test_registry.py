@@ -104,6 +104,21 @@ def test_the_candidate_is_marked_and_can_be_named(home: Path) -> None:
     assert "production is version 2" in invoke(home, "promote", "candidate", "--reason", "seen")
 
 
+def test_people_can_reject_ask_and_snooze(home: Path) -> None:
+    registry = Registry(home / "registry")
+    registry.propose(2, reason="newest", actor="run", time=WHEN)
+    assert "version 2 is rejected" in invoke(home, "reject", "candidate", "--reason", "dull")
+    assert "was already rejected" in invoke(home, "reject", "2", "--reason", "dull")
+    assert "the next run trains\n" in invoke(home, "retrain", "--reason", "season")
+    assert "asked for it before" in invoke(home, "retrain", "--reason", "season")
+    until = "2999-01-31T09:00:00+00:00"
+    assert until in invoke(home, "snooze", until, "--reason", "a sale")
+    channels = registry.channels()
+    assert channels.request is not None
+    assert channels.snooze is not None
+    assert (channels.candidate, channels.snooze.until) == (None, until)
+
+
 def test_a_registry_in_a_bucket_is_read_and_moved(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

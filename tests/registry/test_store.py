@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -254,11 +255,11 @@ def test_a_promotion_that_was_cut_short_is_still_on_the_way_back(registry, add, 
 
 def test_what_a_rollback_took_back_is_known_until_somebody_promotes_it(registry, add):
     served(registry, add, 1, 2)
-    assert registry.taken_back() == set()
+    assert set(registry.channels().taken_back) == set()
     roll_back(registry)
-    assert registry.taken_back() == {2}
+    assert set(registry.channels().taken_back) == {2}
     promote(registry, 2, 1)
-    assert registry.taken_back() == set()
+    assert set(registry.channels().taken_back) == set()
 
 
 def test_pruning_keeps_the_way_back_of_a_version_that_was_promoted_twice(registry, add):
@@ -362,7 +363,8 @@ def test_a_decision_that_cannot_be_read_is_named(registry, add, documents):
         (b"[]", "not the channels of a registry"),
         (b'{"production": 1}', "not the channels of a registry"),
         (
-            b'{"production": "1", "newest": [], "served": [], "taken_back": [], "removed": []}',
+            b'{"production": "1", "newest": [], "served": [], "taken_back": [], "removed": [], '
+            b'"request": null, "snooze": null}',
             "production is '1', expected a number or null",
         ),
     ],
@@ -397,6 +399,63 @@ def test_the_candidate_is_what_was_proposed_last(registry, add):
         propose(7)
     proposed = [one for one in registry.decisions() if one.action == "propose"]
     assert [(one.version, one.actor) for one in proposed] == [(2, "run"), (1, "run")]
+
+
+def test_a_rejected_candidate_is_none_and_is_remembered(registry, add):
+    served(registry, add, 1)
+    add(registry, model=2)
+    registry.propose(2, reason="newest", actor="run", time=WHEN)
+
+    def reject(number):
+        return registry.reject(
+            number, reason="too many repeats", actor="ann", time=WHEN, evidence={"drift": "d"}
+        )
+
+    made = reject(2)
+    assert (made.action, made.version, made.evidence) == ("reject", 2, {"drift": "d"})
+    assert registry.candidate() is None
+    assert registry.channels().taken_back == (2,)
+    assert reject(2) is None
+    with pytest.raises(RegistryConflict, match="version 1 serves; roll back instead"):
+        reject(1)
+    promote(registry, 2, 1)  # somebody thought better of it
+    assert registry.channels().taken_back == ()
+    assert [one.action for one in registry.decisions()] == [
+        "promote",
+        "propose",
+        "reject",
+        "promote",
+    ]
+
+
+def test_a_request_to_train_lasts_until_a_run_has_a_candidate(registry, add):
+    served(registry, add, 1)
+
+    def ask():
+        return registry.ask_retraining(reason="new season", actor="ann", time=WHEN)
+
+    assert ask().version is None
+    assert ask() is None
+    assert registry.channels().request.reason == "new season"
+    registry.propose(1, reason="newest", actor="run", time=WHEN)
+    assert registry.channels().request is None
+    assert ask().number == 4
+
+
+def test_a_snooze_ends_at_its_moment(registry):
+    def snooze(until):
+        return registry.snooze(until, reason="a sale", actor="ann", time=WHEN)
+
+    until = "2026-02-01T00:00:00+00:00"
+    assert snooze(until).until == until
+    assert snooze(until) is None
+    channels = registry.channels()
+    assert channels.snoozed(datetime(2026, 1, 31, 23, 59, tzinfo=UTC)).reason == "a sale"
+    assert channels.snoozed(datetime(2026, 2, 1, tzinfo=UTC)) is None
+    assert snooze("2026-01-15T00:00:00+00:00") is not None  # a shorter one replaces it
+    for malformed in ("tomorrow", "2026-02-01", "2026-02-01T00:00:00"):
+        with pytest.raises(ConfigError, match="expected a moment with its time zone"):
+            snooze(malformed)
 
 
 def test_pruning_keeps_the_candidate(registry, add):

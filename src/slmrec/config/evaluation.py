@@ -1,6 +1,6 @@
 """How models are compared, and when one is promoted."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -40,3 +40,5 @@ class PromoteModel(Section):
 
     gates: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "gates"
     """File `validation/<name>.yaml`."""
+    approval: Literal["automatic", "manual"] = "automatic"
+    """`manual`: a candidate that passed every gate waits until a person promotes it."""

@@ -9,6 +9,7 @@ from slmrec.columns import ItemIndex
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import Sequences
 from slmrec.drift.monitor import DRIFT
+from slmrec.registry.decisions import Decision
 from slmrec.registry.versions import DataFacts, Version
 
 OTHER_LOG_SHARE = 0.5
@@ -56,17 +57,23 @@ def decide(
     known_share: float,
     force: bool,
     config: DecideRetraining,
+    *,
+    request: Decision | None = None,
+    snooze: Decision | None = None,
 ) -> RetrainingDecision:
     """Decide; the first reason that holds is the one that is given.
 
     `new_interactions` are those newer than the production model's log; `known_share` is the share
     of all interactions whose item is in its catalogue. An empty digest says that the code or the
-    settings are not known and gives no reason to train.
+    settings are not known and gives no reason to train. `request` is a person's, not yet answered;
+    `snooze` one that has not ended, which keeps drift from being a reason.
     """
     if force:
         return RetrainingDecision(True, "training was forced")
     if production is None:
         return RetrainingDecision(True, "there is no production model yet")
+    if request is not None:
+        return RetrainingDecision(True, f"{request.actor} asked for it: {request.reason}")
     if config.on_code_change and code_digest and code_digest != production.code_digest:
         return RetrainingDecision(
             True,
@@ -83,7 +90,7 @@ def decide(
             f"only {known_share:.0%} of the interactions are with items that version "
             f"{production.number} knows: it was made from another log",
         )
-    if config.on_drift and verdict == DRIFT:
+    if config.on_drift and verdict == DRIFT and snooze is None:
         return RetrainingDecision(True, "the newest data have drifted from the past")
     saw = production.data.interactions
     share = new_interactions / saw
@@ -93,6 +100,8 @@ def decide(
     )
     if new_interactions and share >= config.min_new_share:
         return RetrainingDecision(True, news)
+    ignored = f", ignored until {snooze.until} for {snooze.actor}" if snooze is not None else ""
     return RetrainingDecision(
-        False, f"{news}, needed are {config.min_new_share:.1%}; the drift verdict is '{verdict}'"
+        False,
+        f"{news}, needed are {config.min_new_share:.1%}; the drift verdict is '{verdict}'{ignored}",
     )

@@ -68,11 +68,11 @@ def recommend_all(
     """Write the best items of every user, or of those named, to a Parquet file.
 
     Columns are `Recommendations`, a row a user: those of the sequences in their order, then named ones
-    that the sequences do not hold. Histories are whole, test part included; of a log cut into sessions a
-    user's last one, as the model learned from sessions. Items that the model does not know are passed
-    over. Parts lie beside the output until it is whole: the same call after a stop makes the missing
-    ones only, another call starts anew, and two at once wait for each other. Raises `DataError` when
-    there is nobody.
+    that the sequences do not hold. Histories are whole, test part included; of a log cut into sessions
+    a user's last one, as the model learned from sessions. Items that the model does not know are
+    passed over. Parts lie beside the output until it is whole: the same call after a stop makes the
+    missing ones only, another call starts anew, and two at once wait for each other. Raises
+    `DataError` when there is nobody.
     """
     progress = progress or Silent()
     people = _People(servable, sequences, users)

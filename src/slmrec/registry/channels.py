@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from slmrec.artifacts import canonical_json
@@ -27,9 +28,13 @@ class Channels:
     served: tuple[int, ...] = ()
     """Which versions served, in order, each rollback having taken back what came after."""
     taken_back: tuple[int, ...] = ()
-    """Versions that a rollback took back and nobody has promoted since."""
+    """Versions that a rollback took back or a person rejected, and nobody has promoted since."""
     removed: tuple[int, ...] = ()
     """Versions that prunings took away, of which files may be left; their numbers do not come again."""
+    request: Decision | None = None
+    """A person's request to train, until a run has made a candidate."""
+    snooze: Decision | None = None
+    """Until when drift is no reason to train, and why."""
     decided: int = 0
     """How many decisions there were."""
     newest: tuple[Decision, ...] = ()
@@ -39,18 +44,28 @@ class Channels:
         """What a rollback may bring back, the last to serve first."""
         return tuple(number for number in reversed(self.served) if number != self.production)
 
+    def snoozed(self, now: datetime) -> Decision | None:
+        """The snooze that has not ended yet."""
+        if self.snooze is None or datetime.fromisoformat(self.snooze.until) <= now:
+            return None
+        return self.snooze
+
     def after(self, *made: Decision) -> "Channels":
         """The channels once decisions have fallen; their numbers follow on `decided`."""
         found = self
         for decision in made:
-            if decision.version is not None:
+            if decision.action == decisions.RETRAIN:
+                found = replace(found, request=decision)
+            elif decision.action == decisions.SNOOZE:
+                found = replace(found, snooze=decision)
+            elif decision.version is not None:
                 found = found._moved(decision.action, decision.version)
         return replace(found, decided=self.decided + len(made), newest=tuple(made))
 
     def _moved(self, action: str, version: int) -> "Channels":
         match action:
             case decisions.PROPOSE:
-                return replace(self, candidate=version)
+                return replace(self, candidate=version, request=None)
             case decisions.PROMOTE:
                 return replace(
                     self,
@@ -66,6 +81,12 @@ class Channels:
                     production=version,
                     served=self.served[:last],
                     taken_back=(*_without(self.taken_back, *gone), *gone),
+                )
+            case decisions.REJECT:
+                return replace(
+                    self,
+                    candidate=None if self.candidate == version else self.candidate,
+                    taken_back=(*_without(self.taken_back, version), version),
                 )
             case decisions.PRUNE:
                 served = _without(self.served, version)
@@ -85,6 +106,8 @@ def parse_channels(content: bytes, where: str) -> Channels:
         newest = tuple(parse_decision(one, where) for one in found.pop("newest"))
         for name in ("served", "taken_back", "removed"):
             found[name] = tuple(found[name])
+        for name in ("request", "snooze"):
+            found[name] = None if found[name] is None else parse_decision(found[name], where)
         channels = Channels(**found, newest=newest)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(

@@ -9,6 +9,8 @@ from slmrec.errors import ArtifactError
 from slmrec.storage.documents import ABSENT, Documents
 
 PROPOSE, PROMOTE, REFUSE, ROLLBACK, PRUNE = "propose", "promote", "refuse", "rollback", "prune"
+REJECT, RETRAIN, SNOOZE = "reject", "retrain", "snooze"
+"""What only people decide: not this candidate; train anew; let drift be until a moment."""
 _FOLDER = "decisions"
 
 
@@ -19,9 +21,9 @@ class Decision:
     number: int
     """Its place in the log, from 1 without a gap."""
     action: str
-    """`propose`, `promote`, `refuse`, `rollback` or `prune`."""
+    """`propose`, `promote`, `refuse`, `rollback`, `prune`, `reject`, `retrain` or `snooze`."""
     version: int | None
-    """What it is about; of a rollback, what serves since then."""
+    """What it is about; of a rollback, what serves since then; None of a request or a snooze."""
     previous: int | None
     """What was production when the decision fell."""
     reason: str
@@ -29,6 +31,8 @@ class Decision:
     time: str
     evidence: Mapping[str, str] = field(default_factory=dict)
     """Digests of what the decision rests on, by name."""
+    until: str = ""
+    """When a snooze ends, ISO 8601."""
 
 
 class DecisionLog:

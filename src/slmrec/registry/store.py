@@ -10,6 +10,8 @@ clock here: the caller says who acts and when.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from slmrec.registry.decisions import (
     PROPOSE,
     PRUNE,
     REFUSE,
+    REJECT,
+    RETRAIN,
     ROLLBACK,
+    SNOOZE,
     Decision,
     DecisionLog,
 )
@@ -45,13 +50,17 @@ class Registry:
         """Whether anything was ever registered or decided here."""
         return self._documents.read(_CHANNELS) is not None or bool(self._versions.claimed())
 
+    def channels(self) -> Channels:
+        """What each channel names and what led there. Raises `ArtifactError`."""
+        return self._parse(self._documents.read(_CHANNELS))
+
     def production(self) -> Version | None:
         """The version that serves now; None before the first promotion. Raises `ArtifactError`."""
-        return self._named(self._channels().production)
+        return self._named(self.channels().production)
 
     def candidate(self) -> Version | None:
         """The version that the newest run would have serve; None before the first."""
-        return self._named(self._channels().candidate)
+        return self._named(self.channels().candidate)
 
     def find(self, name: str) -> Version:
         """The version that `production`, `candidate` or a number names.
@@ -65,7 +74,7 @@ class Registry:
                 f"version: found '{name}', expected '{PRODUCTION}', '{CANDIDATE}' or a number that "
                 "'registry list' shows"
             )
-        version = self._named(getattr(self._channels(), name))
+        version = self._named(getattr(self.channels(), name))
         if version is None:
             raise ConfigError(f"{self.place}: there is no {name} yet; run the pipeline first")
         return version
@@ -97,13 +106,9 @@ class Registry:
     def decisions(self) -> list[Decision]:
         """Every decision, oldest first. Raises `ArtifactError` naming one that cannot be read."""
         found = {decision.number: decision for decision in self._log.read()}
-        for decision in self._channels().newest:  # a crash may have kept them from the log
+        for decision in self.channels().newest:  # a crash may have kept them from the log
             found.setdefault(decision.number, decision)
         return [found[number] for number in sorted(found)]
-
-    def taken_back(self) -> set[int]:
-        """Versions that a rollback took back and nobody has promoted since."""
-        return set(self._channels().taken_back)
 
     def add(
         self,
@@ -126,15 +131,18 @@ class Registry:
         for version in self.versions():
             if version.origin == origin:
                 return version
-        gone = self._channels().removed
+        gone = self.channels().removed
         return self._versions.add(model, evaluation, timings, data, origin, gone=gone, time=time)
 
     def propose(self, version: int, *, reason: str, actor: str, time: str) -> Version:
-        """Make a version the candidate, whatever was; nothing changes where it is already."""
+        """Make a version the candidate, whatever was; nothing changes where it is already.
+
+        A person's request to train is answered by it.
+        """
 
         def decide(channels: Channels) -> list[Decision]:
             self._require(version, channels)
-            if channels.candidate == version:
+            if channels.candidate == version and channels.request is None:
                 return []
             return [_decision(channels, PROPOSE, version, reason, actor, time)]
 
@@ -214,8 +222,75 @@ class Registry:
         def decide(channels: Channels) -> list[Decision]:
             return [_decision(channels, REFUSE, version, reason, actor, time, evidence)]
 
-        earlier = self._log.refusal(decide(self._channels())[0])
+        earlier = self._log.refusal(decide(self.channels())[0])
         return earlier or self._change(decide)[0]
+
+    def reject(
+        self,
+        version: int,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision | None:
+        """Record that a person does not want a version: it is the candidate no longer.
+
+        No run promotes its model by itself any more. None where it was rejected before. Raises
+        `RegistryConflict` when it serves.
+        """
+
+        def decide(channels: Channels) -> list[Decision]:
+            if version == channels.production:
+                raise RegistryConflict(
+                    f"{self._where}: {_spell(version)} serves; roll back instead of rejecting it"
+                )
+            self.version(version)
+            if version in channels.taken_back and version != channels.candidate:
+                return []
+            return [_decision(channels, REJECT, version, reason, actor, time, evidence)]
+
+        return next(iter(self._change(decide)), None)
+
+    def ask_retraining(
+        self,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision | None:
+        """Have the next run train; None where somebody has asked already."""
+
+        def decide(channels: Channels) -> list[Decision]:
+            if channels.request is not None:
+                return []
+            return [_decision(channels, RETRAIN, None, reason, actor, time, evidence)]
+
+        return next(iter(self._change(decide)), None)
+
+    def snooze(
+        self,
+        until: str,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision | None:
+        """Let drift be no reason to train until a moment, ISO 8601; None where it is so already.
+
+        Raises `ConfigError` when it is no moment with a time zone.
+        """
+        _require_moment(until)
+
+        def decide(channels: Channels) -> list[Decision]:
+            if channels.snooze is not None and channels.snooze.until == until:
+                return []
+            made = _decision(channels, SNOOZE, None, reason, actor, time, evidence)
+            return [replace(made, until=until)]
+
+        return next(iter(self._change(decide)), None)
 
     def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
         """Remove all but the newest `keep` versions and those that the channels need.
@@ -240,7 +315,7 @@ class Registry:
             ]
 
         made = self._change(decide)
-        channels = self._channels()
+        channels = self.channels()
         oldest = min(_newest(numbers, channels, keep), default=0)
         for number in self._versions.claimed():
             if number in channels.removed or (number < oldest and number not in numbers):
@@ -278,9 +353,6 @@ class Registry:
     def _named(self, number: int | None) -> Version | None:
         return None if number is None else self.version(number)
 
-    def _channels(self) -> Channels:
-        return self._parse(self._documents.read(_CHANNELS))
-
     def _parse(self, document: Document | None) -> Channels:
         if document is None:
             return Channels()
@@ -289,6 +361,18 @@ class Registry:
 
 def _newest(numbers: list[int], channels: Channels, keep: int) -> list[int]:
     return [number for number in numbers if number not in channels.removed][-keep:]
+
+
+def _require_moment(until: str) -> None:
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigError(
+            f"until: found '{until}', expected a moment with its time zone such as "
+            "2026-01-31T09:00:00+00:00"
+        )
 
 
 def _decision(
