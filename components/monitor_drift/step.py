@@ -4,16 +4,26 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.runtime import ROOT, step
 from slmrec.artifacts import open_artifact, publish
+from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
-from slmrec.data.sequences import load_sequences
+from slmrec.data.sequences import Sequences, load_sequences
+from slmrec.drift.examples import Names
 from slmrec.drift.monitor import monitor
 from slmrec.drift.report import KIND, write_report
+from slmrec.drift.serving import Serving
 from slmrec.drift.thresholds import DriftThresholds
+from slmrec.errors import ArtifactError
+from slmrec.models.item_map import TranslatedServable
+from slmrec.models.servable import Servable
 from slmrec.policy import load_policy
 from slmrec.progress import Progress
 from slmrec.registry.store import Registry
+from slmrec.registry.versions import MODEL, Version
 
 POLICY = ROOT / "validation" / "drift.yaml"
 
@@ -27,7 +37,11 @@ def run(
     thresholds = load_policy(POLICY, DriftThresholds)
     data = load_sequences(sequences)
     assert data.artifact is not None
-    production = Registry(registry).production() if registry else None
+    store = Registry(registry) if registry else None
+    production = store.production() if store else None
+    serving = None
+    if store is not None and production is not None:
+        serving = _serving(store, production, data, progress)
     found = monitor(
         data,
         settings,
@@ -35,6 +49,8 @@ def run(
         production.data.last if production else None,
         progress,
         order_only=data.artifact.json("card.json")["order_only"],
+        serving=serving,
+        categories=_categories(data),
     )
     properties: dict[str, Any] = {
         "verdict": found.verdict,
@@ -44,7 +60,7 @@ def run(
     with publish(
         Path(report), KIND, config=config, inputs=inputs, properties=properties
     ) as directory:
-        content = write_report(found, directory)
+        content = write_report(found, directory, Names.of(data))
         if found.comparisons:
             os.environ["DO_NOT_TRACK"] = "1"  # read when evidently is imported
             from slmrec.drift.tabular import write_evidently
@@ -68,3 +84,42 @@ def run(
         "alarms": len(alarms),
         "windows": len(found.comparisons),
     }
+
+
+def _serving(
+    store: Registry, production: Version, data: Sequences, progress: Progress
+) -> Serving | None:
+    """What serves and what served before it, asked in this log's numbers; none where it cannot be."""
+    model = _opened(store, production.number, data, progress)
+    if model is None:
+        return None
+    earlier = next((number for number in store.channels().way_back() if store.has(number)), None)
+    previous = None if earlier is None else _opened(store, earlier, data, progress)
+    facts = production.data
+    return Serving(
+        model,
+        production.number,
+        facts.trained_until or facts.last,
+        previous,
+        None if previous is None else earlier,
+    )
+
+
+def _opened(
+    store: Registry, number: int, data: Sequences, progress: Progress
+) -> TranslatedServable | None:
+    try:
+        servable = Servable(store.artifact(number, MODEL))
+    except ArtifactError as error:
+        progress.say(f"version {number} cannot be asked what it would list: {error}")
+        return None
+    return TranslatedServable(servable, data.item_table, f"version {number}")
+
+
+def _categories(data: Sequences) -> NDArray[np.int64] | None:
+    """Each item's category by number, by item index; none where no item has one."""
+    names = data.item_table.sort(ItemIndex.INDEX)[ItemIndex.CATEGORY].cast(str).fill_null("")
+    if not (names != "").any():
+        return None
+    _, numbers = np.unique(names.to_numpy(), return_inverse=True)
+    return np.concatenate([[0], numbers]).astype(np.int64)

@@ -4,11 +4,16 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
 from components.runtime import ROOT
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import MonitorDrift
+from slmrec.drift.thresholds import NAMES
+from slmrec.registry.store import Registry
+from slmrec.registry.versions import DataFacts
+from tests.models.servables import catalogue_of, export_small
 
 CONFIG = MonitorDrift(window_share=0.2, min_users=20, history_windows=1).to_json()
 STEP = """
@@ -36,6 +41,16 @@ def save_log(path, turned, *, order_only=False):
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array)
         write_json(directory / "card.json", {"order_only": order_only})
+        numbers = range(1, 41)
+        catalogue = {
+            "item_index": numbers,
+            "item_id": [f"i{n}" for n in numbers],
+            "title": [f"<b>{n}</b>" for n in numbers],
+            "category": ["odd" if n % 2 else "even" for n in numbers],
+        }
+        pl.DataFrame(catalogue).write_parquet(directory / "items.parquet")
+        users = pl.DataFrame({"user_id": [f"u{n}" for n in range(240)]})
+        users.write_parquet(directory / "users.parquet")
     return str(path)
 
 
@@ -77,6 +92,62 @@ def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict
             *("touched_share", "threshold", "sentence"),
         }
     assert json.loads((report.path / "evidently.json").read_text())["metrics"]
+
+
+def register(registry, folder, number, trained_until):
+    """A version whose model has random weights and knows the items of the log but the last ten."""
+    model = export_small(folder / f"model-{number}", catalogue_of([5] * 30), seed=number)
+    with publish(folder / "evaluation", "evaluation") as staging:
+        write_json(staging / "metrics.json", {})
+    evaluation = open_artifact(folder / "evaluation")
+    facts = DataFacts("s", 1000, trained_until, trained_until=trained_until)
+    version = registry.add(
+        model, evaluation, evaluation, facts, code_digest="c", settings_digest="s", time="t"
+    )
+    current = registry.production()
+    before = current.number if current else None
+    registry.promote(version.number, before, reason="r", actor="a", time="t")
+
+
+def test_production_is_asked_where_there_is_one(tmp_path):
+    sequences = save_log(tmp_path / "sequences", turned=True)
+    registry = Registry(tmp_path / "registry")
+    for number in (1, 2):
+        register(registry, tmp_path, number, trained_until=4 * 10**6)
+    run_step(sequences, registry.place, CONFIG, str(tmp_path / "report"))
+    found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
+    assert (found["production"], found["previous"]) == (2, 1)
+    statistics = {one["name"]: one for one in found["statistics"]}
+    assert set(statistics) == set(NAMES)
+    assert {one["family"] for one in found["statistics"]} == {
+        *("data", "sequences", "embeddings", "recommendations", "quality"),
+    }
+    # People turned to items of which production knows half: the others cannot be listed.
+    assert statistics["state_separation"]["alarm"]
+    assert statistics["dead_items"]["alarm"]
+    assert statistics["ndcg"]["current"] is not None
+    assert found["moved_items"][0]["title"].startswith("<b>")
+    assert {len(one["after"]) for one in found["example_lists"]} == {10}
+    assert found["example_lists"][0]["user"].startswith("u")
+    groups = {(one["kind"], one["name"]) for one in found["segments"]}
+    assert ("target", "new") in groups or ("history", "light") in groups
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "before it served version 1" in " ".join(page.split())
+    assert "<b>1</b>" not in page
+
+
+def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, capsys):
+    from components.monitor_drift.step import run
+
+    sequences = save_log(tmp_path / "sequences", turned=False)
+    registry = Registry(tmp_path / "registry")
+    register(registry, tmp_path, 1, trained_until=10**6)
+    (tmp_path / "registry" / "versions" / "000001" / "model" / "scores.onnx").write_bytes(b"x")
+    config = MonitorDrift(min_users=1000).to_json()
+    run(sequences, registry.place, config, str(tmp_path / "report"))
+    assert "version 1 cannot be asked what it would list" in capsys.readouterr().err
+    found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
+    assert found["production"] is None
 
 
 def test_the_report_says_so_when_data_do_not_suffice(tmp_path):

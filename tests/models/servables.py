@@ -12,9 +12,11 @@ from slmrec.config import Variant
 from slmrec.models.decoder import Decoder, DecoderShape
 
 
-def export_small(place: Path, catalogue: pl.DataFrame, weights: str = "float32") -> Artifact:
+def export_small(
+    place: Path, catalogue: pl.DataFrame, weights: str = "float32", *, seed: int = 7
+) -> Artifact:
     """One layer, 16 wide, that reads four items of a catalogue (columns `ItemIndex`)."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     shape = DecoderShape(items=len(catalogue), width=16, heads=2, feed_forward=(16,), max_length=4)
     model = Decoder(shape).eval()
     for parameter in model.parameters():

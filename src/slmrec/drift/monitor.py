@@ -5,13 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences
+from slmrec.drift.difference import Difference, benjamini_hochberg
+from slmrec.drift.examples import Names, example_lists, moved_items, quality_segments
+from slmrec.drift.log_statistics import compare_logs
 from slmrec.drift.sentences import sentence
-from slmrec.drift.statistics import Difference, benjamini_hochberg, compare
-from slmrec.drift.thresholds import NAMES, DriftThresholds
-from slmrec.drift.windows import Timeline, Window, timeline, window_until
+from slmrec.drift.serving import People, Serving, look
+from slmrec.drift.serving_statistics import compare_people
+from slmrec.drift.thresholds import ASKED, FAMILIES, NAMES, DriftThresholds, StatisticName
+from slmrec.drift.windows import Timeline, Window, same_weekdays, timeline, window_until
 from slmrec.errors import ConfigError
 from slmrec.progress import Progress
 
@@ -27,12 +32,21 @@ class Comparison:
     differences: tuple[Difference, ...]
     alarmed: tuple[bool, ...]
     """One a difference: significant, and at least as large as its threshold."""
+    people: tuple[People, People] | None = None
+    """Of reference and current window, where production could be asked about both."""
 
     @property
     def alarms(self) -> frozenset[str]:
         """Names of the statistics that alarm."""
         pairs = zip(self.differences, self.alarmed, strict=True)
         return frozenset(difference.name for difference, alarm in pairs if alarm)
+
+    def find(self, name: str) -> tuple[Difference, bool] | None:
+        """A statistic by name, and whether it alarms; None where it was not computed."""
+        for difference, alarm in zip(self.differences, self.alarmed, strict=True):
+            if difference.name == name:
+                return difference, alarm
+        return None
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,32 @@ class DriftReport:
     log: Timeline
     comparisons: tuple[Comparison, ...]
     thresholds: DriftThresholds
+    serving: Serving | None = None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A log and what is known of it and of production.
+
+    - `categories` int64 [items + 1]: each item's category by number; None where items have none
+    - `novelty` float64 [items + 1]: −log2 of the share of production's training interactions
+    """
+
+    log: Timeline
+    categories: NDArray[np.int64] | None
+    serving: Serving | None
+    novelty: NDArray[np.float64] | None
+
+    def statistics(self) -> tuple[StatisticName, ...]:
+        """Names of what can be compared."""
+        left_out: set[StatisticName] = set()
+        if self.categories is None:
+            left_out.add("category_mix")
+        if self.serving is None:
+            left_out |= {name for name in NAMES if FAMILIES[name] in ASKED} | {"truncated_share"}
+        elif self.serving.previous is None:
+            left_out |= {"previous_overlap", "previous_rank_overlap"}
+        return tuple(name for name in NAMES if name not in left_out)
 
 
 def monitor(
@@ -54,13 +94,19 @@ def monitor(
     progress: Progress,
     *,
     order_only: bool = False,
+    serving: Serving | None = None,
+    categories: NDArray[np.int64] | None = None,
 ) -> DriftReport:
     """Compare the newest window of the log with the past.
 
-    `production_last` is the newest timestamp the production model was trained on, None without one.
-    A window that lies wholly after it is compared with the newest window the model saw, so that
-    slow drift since the training adds up; every other window with the one before it. All windows
-    hold `window_share` of the interactions.
+    `production_last` is the newest timestamp of the production model's log, None without one. A window
+    that lies wholly after it is compared with the newest window of that log, so that slow drift since
+    the training adds up; every other window with the one before it, or, where it is shorter than two
+    weeks, with an equally large one that ends whole weeks before it. All windows hold `window_share`
+    of the interactions.
+
+    `serving` is asked about people of every window: states, lists, and, in windows that it did not
+    learn from, what they did next. `categories` int64 [items + 1] numbers each item's category.
 
     `drift` needs one statistic to alarm in the newest window and in the one before, `watch` is an
     alarm in the newest alone. A model that was trained on part of the newest window has learned
@@ -70,28 +116,31 @@ def monitor(
 
     Raises `ConfigError` when so few permutations could not raise any alarm.
     """
-    _check_resolution(config)
     log = timeline(sequences, config.seed)
     if order_only:
         reason = "the log has an order and no times, so there are no windows to compare"
         return DriftReport(NOT_ENOUGH_DATA, reason, log, (), thresholds)
+    novelty = None if serving is None else _novelty(serving)
+    watched = Watched(log, categories, serving, novelty)
+    _check_resolution(config, watched)
     size = round(config.window_share * sequences.interactions)
     seen = None if production_last is None else log.before(production_last)
     windows = _windows(log, size, config.history_windows + 2)
     comparisons: list[Comparison] = []
+    asked: dict[tuple[int, int], People] = {}
     for index, current in enumerate(windows):
         reference = _reference(log, windows, index, seen, size)
         if reference is None or index > config.history_windows:
             break
         if min(current.user_count, reference.user_count) < config.min_users:
             break
-        comparisons.append(_compare(current, reference, index, config, thresholds))
-        progress.update(index + 1, config.history_windows + 1)
+        comparisons.append(_compare(watched, current, reference, index, config, thresholds, asked))
+        progress.update(index + 1, config.history_windows + 1, f"window {index + 1}")
     verdict, reason = _verdict(comparisons, windows, seen, config)
-    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds)
+    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving)
 
 
-def summarise(report: DriftReport) -> dict[str, Any]:
+def summarise(report: DriftReport, names: Names) -> dict[str, Any]:
     """The content of `drift.json`: plain numbers and texts, alarms by the traffic they touch."""
     comparisons = [_summarise(comparison, report.thresholds) for comparison in report.comparisons]
     newest: Mapping[str, Any] = comparisons[0] if comparisons else {"statistics": []}
@@ -106,18 +155,22 @@ def summarise(report: DriftReport) -> dict[str, Any]:
         "alarms": sorted(alarms, key=lambda alarm: -alarm["touched_share"]),
         "statistics": newest["statistics"],
         "windows": {key: newest[key] for key in ("current", "reference") if key in newest},
+        "production": None if report.serving is None else report.serving.version,
+        "previous": None if report.serving is None else report.serving.previous_version,
+        **_details(report, names),
         "history": comparisons[::-1],
     }
 
 
-def _check_resolution(config: MonitorDrift) -> None:
+def _check_resolution(config: MonitorDrift, watched: Watched) -> None:
     smallest = 1 / (config.permutations + 1)
-    needed = config.false_discovery_rate / len(NAMES)
+    count = len(watched.statistics())
+    needed = config.false_discovery_rate / count
     if smallest > needed:
         raise ConfigError(
             f"monitor_drift.permutations: found {config.permutations}, whose smallest p-value "
             f"{smallest:.2g} can never pass false_discovery_rate {config.false_discovery_rate:g} "
-            f"over {len(NAMES)} statistics; set at least {int(np.ceil(1 / needed)) - 1}"
+            f"over {count} statistics; set at least {int(np.ceil(1 / needed)) - 1}"
         )
 
 
@@ -138,29 +191,79 @@ def _reference(
         known = window_until(log, seen, size)
         if known is not None:
             return known
-    return windows[index + 1] if index + 1 < len(windows) else None
+    if index + 1 == len(windows):
+        return None
+    end = same_weekdays(log, windows[index])
+    matched = None if end is None else window_until(log, end, size)
+    return matched or windows[index + 1]
 
 
 def _compare(
+    watched: Watched,
     current: Window,
     reference: Window,
     index: int,
     config: MonitorDrift,
     thresholds: DriftThresholds,
+    asked: dict[tuple[int, int], People],
 ) -> Comparison:
-    differences = compare(
+    rng = np.random.default_rng((config.seed, index))
+    serving = watched.serving
+    found = compare_logs(
         reference,
         current,
         permutations=config.permutations,
         max_users=config.max_users,
-        rng=np.random.default_rng((config.seed, index)),
+        rng=rng,
+        categories=watched.categories,
+        max_length=None if serving is None else serving.model.servable.max_length,
     )
-    significant = benjamini_hochberg([d.p for d in differences], config.false_discovery_rate)
+    people = None
+    if serving is not None:
+        for window in (reference, current):
+            key = window.start, window.end
+            if key not in asked:
+                by_lot = np.random.default_rng((config.seed, *key))
+                asked[key] = look(window, serving, config.asked_users, by_lot)
+        old, new = (asked[window.start, window.end] for window in (reference, current))
+        if min(len(old.users), len(new.users)) >= config.min_users:
+            people = old, new
+            assert watched.novelty is not None
+            found += compare_people(
+                old,
+                new,
+                novelty=watched.novelty,
+                max_states=config.max_states,
+                permutations=config.permutations,
+                rng=rng,
+            )
+    found.sort(key=lambda difference: NAMES.index(difference.name))
+    significant = benjamini_hochberg([d.p for d in found], config.false_discovery_rate)
     alarmed = tuple(
         hit and difference.effect >= thresholds.of(difference.name)
-        for hit, difference in zip(significant, differences, strict=True)
+        for hit, difference in zip(significant, found, strict=True)
     )
-    return Comparison(current, reference, tuple(differences), alarmed)
+    return Comparison(current, reference, tuple(found), alarmed, people)
+
+
+def _novelty(serving: Serving) -> NDArray[np.float64]:
+    """Bits, by the log's item numbers; an item that production did not know counts as met once."""
+    counts = serving.model.counts()
+    bits: NDArray[np.float64] = -np.log2(np.maximum(counts, 1) / max(counts.sum(), 1))
+    return bits
+
+
+def _details(report: DriftReport, names: Names) -> dict[str, Any]:
+    """What moved, by item, by person and by group, in the newest window."""
+    if not report.comparisons:
+        return {"moved_items": [], "example_lists": [], "segments": []}
+    newest = report.comparisons[0]
+    lists = newest.people
+    return {
+        "moved_items": moved_items(newest.reference, newest.current, names),
+        "example_lists": [] if lists is None else example_lists(*lists, names),
+        "segments": [] if lists is None else quality_segments(*lists),
+    }
 
 
 def _verdict(

@@ -12,15 +12,30 @@ from slmrec.drift.sentences import LABELS
 from slmrec.drift.thresholds import NAMES, StatisticName
 from slmrec.figures import BLUE, INK, RED, STYLE, save_svg
 
+_SHARE, _RELATIVE, _BITS = "change of the share", "relative change", "bits above chance"
 _UNITS: dict[StatisticName, str] = {
-    "interactions_per_day": "relative change",
-    "new_user_share": "change of the share",
-    "new_item_share": "change of the share",
-    "item_popularity": "bits above chance",
-    "sequence_length": "relative change",
-    "time_gap": "relative change",
-    "repeat_share": "change of the share",
+    "interactions_per_day": _RELATIVE,
+    "new_user_share": _SHARE,
+    "new_item_share": _SHARE,
+    "item_popularity": _BITS,
+    "category_mix": _BITS,
+    "sequence_length": _RELATIVE,
+    "time_gap": _RELATIVE,
+    "repeat_share": _SHARE,
+    "truncated_share": _SHARE,
+    "user_states": "distance above chance",
+    "state_separation": "area above chance",
+    "exposure": _BITS,
+    "list_coverage": "share lost or gained",
+    "dead_items": _SHARE,
+    "list_novelty": "bits",
+    "score_margin": "standard deviations",
+    "score_entropy": "bits",
+    "previous_overlap": _SHARE,
+    "previous_rank_overlap": _SHARE,
+    "ndcg": "share lost or gained",
 }
+_ACROSS = 4
 
 
 def plot_drift(report: DriftReport, path: Path) -> None:
@@ -28,22 +43,27 @@ def plot_drift(report: DriftReport, path: Path) -> None:
 
     The same report gives the same bytes.
     """
+    computed = {difference.name for one in report.comparisons for difference in one.differences}
+    names = [name for name in NAMES if name in computed]
+    rows = -(-(len(names) + 1) // _ACROSS)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 5), layout="constrained")
-        panels = figure.subplots(2, 4).ravel()
-        for axes, name in zip(panels, NAMES, strict=False):
+        figure = Figure(figsize=(11, 2.5 * rows), layout="constrained")
+        panels = figure.subplots(rows, _ACROSS, squeeze=False).ravel()
+        for axes, name in zip(panels, names, strict=False):
             _draw(axes, report, name)
+        for axes in panels[len(names) : -1]:
+            axes.set_axis_off()
         _draw_legend(panels[-1], report.verdict)
         save_svg(figure, path)
 
 
 def _draw(axes: Axes, report: DriftReport, name: StatisticName) -> None:
-    index = NAMES.index(name)
     oldest_first = report.comparisons[::-1]
-    effects = [comparison.differences[index].effect for comparison in oldest_first]
-    alarms = [comparison.alarmed[index] for comparison in oldest_first]
+    found = [comparison.find(name) for comparison in oldest_first]
+    effects = [np.nan if one is None else one[0].effect for one in found]
+    alarms = [one is not None and one[1] for one in found]
     threshold = report.thresholds.of(name)
-    top = 1.15 * max([threshold * 1.5, 1e-3, *effects])
+    top = 1.15 * float(np.nanmax([threshold * 1.5, 1e-3, *effects]))
     places = np.arange(len(effects))
     axes.axhspan(threshold, top, color=RED, alpha=0.09, linewidth=0)
     axes.axhline(threshold, color=RED, linewidth=0.8, linestyle=(0, (4, 3)))

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slmrec.artifacts import write_json
+from slmrec.drift.examples import Names
 from slmrec.drift.monitor import DriftReport, summarise
 from slmrec.drift.plot import plot_drift
 from slmrec.drift.sentences import LABELS
@@ -24,9 +25,9 @@ _PAGES = Environment(
 )
 
 
-def write_report(report: DriftReport, directory: Path) -> dict[str, Any]:
+def write_report(report: DriftReport, directory: Path, names: Names) -> dict[str, Any]:
     """Write `drift.json`, `drift.svg` and `report.html`; returns what `drift.json` holds."""
-    found = summarise(report)
+    found = summarise(report, names)
     write_json(directory / "drift.json", found)
     plot_drift(report, directory / "drift.svg")
     figure = (directory / "drift.svg").read_text(encoding="utf-8")

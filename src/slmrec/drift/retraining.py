@@ -34,6 +34,7 @@ def data_facts(sequences: Sequences) -> DataFacts:
         last=int(np.max(sequences.timestamps)),
         source_digest=card["source_digest"],
         log_interactions=card["interactions_before"],
+        trained_until=int(np.max(sequences.timestamps[sequences.split_mask("train")], initial=0)),
     )
 
 

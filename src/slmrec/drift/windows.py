@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from slmrec.data.sequences import Int64, Sequences
 
 Mask = NDArray[np.bool_]
+WEEK = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,20 @@ def timeline(sequences: Sequences, seed: int) -> Timeline:
         timestamps=np.asarray(sequences.timestamps)[order],
         user_core=int(lengths[lengths > 0].min(initial=len(items))),
     )
+
+
+def same_weekdays(log: Timeline, window: Window) -> int | None:
+    """The position up to which a window's counterpart of whole weeks before it reaches.
+
+    None where the window is two weeks long or longer, and so has every weekday alike, or where the log
+    does not reach back that far.
+    """
+    first, last = int(window.timestamps[0]), int(window.timestamps[-1])
+    if last - first >= 2 * WEEK:
+        return None
+    weeks = -(-(last - first + 1) // WEEK)
+    end = log.before(last - weeks * WEEK)
+    return end if 0 < end <= window.start else None
 
 
 def window_until(log: Timeline, end: int, size: int) -> Window | None:

@@ -50,6 +50,21 @@ class TranslatedServable:
         """Share of the other catalogue's items that the model knows."""
         return float(np.count_nonzero(self._known) / max(len(self._known) - 1, 1))
 
+    @property
+    def columns(self) -> int:
+        """How many scores there are of a history: the other catalogue's items and one for padding."""
+        return len(self._known)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How often each of the other catalogue's items was met in the model's log: [items + 1]."""
+        mine = self.servable.catalogue.sort(ItemIndex.INDEX)[ItemIndex.COUNT].to_numpy()
+        counts: NDArray[np.int64] = np.concatenate([[0], mine]).astype(np.int64)[self._known]
+        return counts
+
+    def knows(self, items: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of the other catalogue's items the model can list."""
+        return self._known[items] > 0
+
     def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item of the other catalogue: float32 [histories, items + 1]."""
         found = self.servable.scores(self.translated(histories))
@@ -57,6 +72,10 @@ class TranslatedServable:
         there = self._known > 0
         scores[:, there] = found[:, self._known[there]]
         return scores
+
+    def states(self, histories: Sequence[History]) -> Floats:
+        """What the model's layers make of histories: float32 [histories, width]."""
+        return self.servable.states(self.translated(histories))
 
     def best(
         self, histories: Sequence[History], k: int, *, exclude_seen: bool

@@ -108,6 +108,19 @@ class Servable:
         self._in_parts(take, histories, PART)
         return scores
 
+    def states(self, histories: Sequence[History]) -> Floats:
+        """What the layers make of each history, before the last norm: float32 [histories, width]."""
+        found: dict[int, Floats] = {}
+        session = self._scoring
+
+        def take(rows: Rows) -> None:
+            part = [histories[row] for row in rows]
+            made = session.run(["states"], graph_inputs(part, self.max_length))[0]
+            found.update(zip(rows.tolist(), made, strict=True))
+
+        self._in_parts(take, histories, PART)
+        return np.stack([found[row] for row in range(len(histories))])
+
     def best(
         self, histories: Sequence[History], k: int, *, exclude_seen: bool
     ) -> tuple[Int64, Floats]:

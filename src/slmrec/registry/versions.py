@@ -35,6 +35,8 @@ class DataFacts:
     """Of the source; empty in versions from before it was recorded."""
     log_interactions: int = 0
     """Rows of the canonical log, before deduplication and k-core; 0 where it was not recorded."""
+    trained_until: int = 0
+    """Newest timestamp that was trained on, seconds; 0 where it was not recorded."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
+from dataclasses import replace
 from itertools import combinations
 from math import log2
 
 import numpy as np
 import pytest
 
-from slmrec.drift.statistics import benjamini_hochberg, compare
-from slmrec.drift.thresholds import NAMES
+from slmrec.drift.log_statistics import compare_logs
 from slmrec.drift.windows import Window
 
 
@@ -17,10 +17,9 @@ def window(rows, known_users=(), known_items=(), size=20):
     return Window(0, len(rows), users, items, times, mask_users, mask_items)
 
 
-def differences(old, new, permutations=999, max_users=100):
+def differences(old, new, permutations=999, max_users=100, **more):
     rng = np.random.default_rng(0)
-    found = compare(old, new, permutations=permutations, max_users=max_users, rng=rng)
-    assert tuple(difference.name for difference in found) == NAMES
+    found = compare_logs(old, new, permutations=permutations, max_users=max_users, rng=rng, **more)
     return {difference.name: difference for difference in found}
 
 
@@ -121,13 +120,40 @@ def test_only_so_many_users_are_used_when_a_window_has_more():
     assert found.p >= 1 / 6  # two of four users can be chosen in six ways
 
 
-def test_rejections_are_those_of_the_published_example():
-    # Benjamini and Hochberg (1995), section 3: fifteen p-values; at .05 four are rejected.
-    p = [
-        *(0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344),
-        *(0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0),
-    ]
-    assert benjamini_hochberg(p[::-1], 0.05)[::-1] == [True] * 4 + [False] * 11
-    # A larger p-value below its own limit carries the smaller ones with it.
-    assert benjamini_hochberg([0.04, 0.03], 0.05) == [True, True]
-    assert benjamini_hochberg([0.06, 0.03], 0.05) == [False, False]
+def test_categories_and_truncation_are_compared_where_they_are_known():
+    # Items 1 and 2 are of category 0, items 3 and 4 of category 1; production reads 2 items.
+    old = window([(1, 1, 1), (1, 2, 3), (1, 3, 2), (2, 4, 1)])
+    new = window([(3, 5, 3), (3, 6, 4), (4, 7, 4), (4, 8, 3)])
+    assert {"category_mix", "truncated_share"}.isdisjoint(differences(old, new))
+    categories = np.array([0, 0, 0, 1, 1])
+    found = differences(old, new, categories=categories, max_length=2)
+    truncated = found["truncated_share"]
+    assert (truncated.reference, truncated.current) == (1 / 2, 0)
+    # Shares of category 1: a quarter, then all.
+    middle = (1 / 4 + 1) / 2
+
+    def entropy(share):
+        return -sum(x * log2(x) for x in (share, 1 - share) if x)
+
+    expected = entropy(middle) - (entropy(1 / 4) + entropy(1)) / 2
+    assert found["category_mix"].current == pytest.approx(expected)
+
+
+def test_days_are_compared_with_their_own_weekday_when_there_are_weeks():
+    # Ten interactions on each of seven weekdays but one, which has none; the second window begins on
+    # another weekday and holds the quiet day three times where the first holds it twice.
+    day = 86_400
+    rows = [(1, at * day + i * 3600, 1) for at in range(37) if at % 7 != 3 for i in range(10)]
+    old = [row for row in rows if row[1] < 17 * day]
+    new = [row for row in rows if row[1] >= 17 * day]
+    found = differences(window(old), replace(window(new), start=len(old)))
+    volume = found["interactions_per_day"]
+    assert volume.p > 0.5
+    assert volume.effect == pytest.approx(0, abs=0.01)  # an interaction a bin lies on its edge
+
+
+def test_a_gap_between_the_windows_is_no_fall_of_the_volume():
+    day = 86_400
+    old = window([(1, at * day // 2, 1) for at in range(41)])
+    new = replace(window([(1, (90 + at / 2) * day, 1) for at in range(41)]), start=500)
+    assert differences(old, new)["interactions_per_day"].effect == pytest.approx(0, abs=0.06)
