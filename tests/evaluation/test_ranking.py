@@ -76,6 +76,56 @@ def test_list_and_ranks_agree_with_sorting_when_scores_tie_often(scores, seen, k
         assert rank.tolist() == [place]
 
 
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("values", [2, 5, 60, 10**6])
+@pytest.mark.parametrize("items", [9, 300, 2011])
+def test_lists_and_ranks_are_those_of_a_full_sort_when_catalogues_and_ties_vary(
+    items, values, exclude_seen
+):
+    generator = np.random.default_rng(items + values)
+    scores = generator.integers(0, values, size=(40, items + 1)).astype(np.float32)
+    scores[:20][generator.random((20, items + 1)) < 0.9] = -np.inf  # hardly anything has a score
+    seen = [generator.integers(1, items + 1, generator.integers(0, 30)) for _ in scores]
+    seen = [history.astype(np.int32) for history in seen]
+    targets = generator.integers(1, items + 1, len(scores)).astype(np.int32)
+    before = scores.copy()
+
+    ranks = rank_targets(scores, seen, targets, exclude_seen=exclude_seen)
+    lists = top_k(scores, seen, 10, exclude_seen=exclude_seen)
+    for row, history in enumerate(seen):
+        left = np.setdiff1d(np.arange(1, items + 1), history if exclude_seen else [])
+        listed = left[np.lexsort((left, -scores[row, left]))]
+        assert lists[row].tolist() == (listed.tolist() + [0] * 10)[:10]
+        ranked = np.union1d(left, targets[row])
+        ordered = ranked[np.lexsort((ranked, -scores[row, ranked]))]
+        assert ranks[row] == 1 + ordered.tolist().index(targets[row])
+    assert np.array_equal(scores, before)
+
+
+def test_scores_may_be_shared_and_read_only_when_they_are_ranked(fixed_scorer, leave_one_out):
+    generator = np.random.default_rng(5)
+    sequences = leave_one_out(generator.integers(1, 41, size=(50, 6)).tolist(), 40)
+    row = generator.integers(0, 9, size=41).astype(np.float32)
+
+    class Shared(fixed_scorer):
+        def scores(self, histories):
+            return np.broadcast_to(row, (len(histories), len(row)))
+
+    targets = sequences.targets("test")
+    copied = fixed_scorer("popularity", lambda history: row.tolist())
+    mine = rank_users(Shared("popularity", None), sequences, *targets, exclude_seen=True)
+    theirs = rank_users(copied, sequences, *targets, exclude_seen=True)
+    assert mine.ranks.tolist() == theirs.ranks.tolist()
+    assert mine.lists.tolist() == theirs.lists.tolist()
+
+
+def test_model_is_named_when_a_seen_item_alone_is_nan(fixed_scorer, leave_one_out):
+    sequences = leave_one_out([[1, 2, 3, 1]], 3)
+    broken = fixed_scorer("teacher", lambda history: [0, 1, 2, float("nan")])
+    with pytest.raises(DataError, match=r"model 'teacher': 1 of 3 scores are NaN"):
+        rank_users(broken, sequences, *sequences.targets("test"), exclude_seen=True)
+
+
 def test_model_is_named_when_its_scores_are_nan(fixed_scorer, leave_one_out):
     sequences = leave_one_out([[1, 2, 3, 1]], 3)
     broken = fixed_scorer("teacher", lambda history: [0, 1, float("nan"), 2])
