@@ -20,6 +20,9 @@ MIN_USERS = 30
 DIGITS = 6
 """Further ones depend on the order in which a processor sums."""
 _BLOCK_CELLS = 2**22
+"""Users drawn at once."""
+_PRODUCT_DRAWS, _PRODUCT_USERS = 64, 2**16
+"""Draws whose means are one matrix product where that many do not fit into a block, and its users."""
 _ROUNDING = 1e-12
 
 
@@ -121,20 +124,34 @@ def holm(p: Sequence[float]) -> list[float]:
 def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
     """Column means of `resamples` draws of all users with replacement.
 
-    `values` float64 [users, columns]. Each draw is a vector of how often each user came up, so a
-    block of draws is one matrix product for all columns. Returns float64 [resamples, columns].
+    `values` float64 [users, columns]. Each draw is a vector of how often each user came up, so many
+    draws are a matrix product for all columns. Returns float64 [resamples, columns].
     """
     users = len(values)
     generator = np.random.default_rng(seed)
-    rows = max(1, min(resamples, _BLOCK_CELLS // users))
+    rows = min(resamples, max(_PRODUCT_DRAWS, _BLOCK_CELLS // users))
     means = np.empty((resamples, values.shape[1]))
     for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
+        times = _times_drawn(generator, min(rows, resamples - start), users)
+        sums = np.zeros((len(times), values.shape[1]))
+        for first in range(0, users, _PRODUCT_USERS):
+            part = slice(first, first + _PRODUCT_USERS)
+            sums += times[:, part].astype(np.float64) @ values[part]
+        means[start : start + rows] = sums / users
+    return means
+
+
+def _times_drawn(generator: np.random.Generator, draws: int, users: int) -> NDArray[np.uint16]:
+    """How often each user comes up in each draw: [draws, users]; thousands of times is out of reach."""
+    times = np.empty((draws, users), dtype=np.uint16)
+    rows = max(1, _BLOCK_CELLS // users)
+    for start in range(0, draws, rows):
+        count = min(rows, draws - start)
         drawn = generator.integers(0, users, size=(count, users))
         drawn += np.arange(count)[:, None] * users
-        times = np.bincount(drawn.ravel(), minlength=count * users).reshape(count, users)
-        means[start : start + count] = times.astype(np.float64) @ values / users
-    return means
+        found = np.bincount(drawn.ravel(), minlength=count * users)
+        times[start : start + count] = found.reshape(count, users)
+    return times
 
 
 def _hoeffding(value: float, users: int, lowest: float, highest: float) -> tuple[float, float]:

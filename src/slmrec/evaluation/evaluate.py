@@ -64,14 +64,10 @@ def evaluate(
     columns = {
         pair: column for column, pair in enumerate(product((c.name for c in contenders), names))
     }
-    values = np.stack(
-        [
-            column
-            for contender in contenders
-            for column in per_user(rankings[contender.name].ranks, config.cutoffs).values()
-        ],
-        axis=1,
-    )  # [users, models · metrics]
+    values = np.empty((len(users), len(columns)))  # [users, models · metrics]
+    for name, ranking in rankings.items():
+        for metric, column in per_user(ranking.ranks, config.cutoffs).items():
+            values[:, columns[name, metric]] = column
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
     headlines = [columns[contender.name, HEADLINE] for contender in contenders]
     student = next(contender.name for contender in contenders if contender.kind == STUDENT)
@@ -153,15 +149,9 @@ def _rank_all(
     progress: Progress,
 ) -> dict[str, Ranking]:
     rankings: dict[str, Ranking] = {}
+    total = len(contenders) * len(users)
     for number, contender in enumerate(contenders):
-
-        def report(
-            ranks: NDArray[np.int32], number: int = number, name: str = contender.name
-        ) -> None:
-            mean = short(float(ndcg(ranks, HEADLINE_CUTOFF).mean()))
-            done = number * len(users) + len(ranks)
-            progress.update(done, len(contenders) * len(users), f"{name} · {HEADLINE} {mean}")
-
+        report = _Told(progress, contender.name, number * len(users), total)
         rankings[contender.name] = rank_users(
             contender.scorer,
             sequences,
@@ -172,6 +162,23 @@ def _rank_all(
             report=report,
         )
     return rankings
+
+
+class _Told:
+    """Tells how far the ranking is and how good the model has been so far."""
+
+    def __init__(self, progress: Progress, name: str, before: int, total: int) -> None:
+        self._progress, self._name = progress, name
+        self._before, self._total = before, total
+        self._gain, self._ranked = 0.0, 0
+
+    def __call__(self, ranks: NDArray[np.int32]) -> None:
+        """`ranks` are all so far."""
+        self._gain += float(ndcg(ranks[self._ranked :], HEADLINE_CUTOFF).sum())
+        self._ranked = len(ranks)
+        mean = short(self._gain / self._ranked)
+        note = f"{self._name} · {HEADLINE} {mean}"
+        self._progress.update(self._before + self._ranked, self._total, note)
 
 
 def _cold_items(sequences: Sequences) -> NDArray[np.bool_]:

@@ -9,8 +9,11 @@ from scipy import sparse
 from slmrec.data.sequences import PADDING, Sequences
 
 Int32 = NDArray[np.int32]
-DIVERSITY_LISTS, _ROWS = 2000, 32
-"""Lists, evenly spread, whose diversity is measured, and how many together; one may touch all users."""
+DIVERSITY_LISTS = 2000
+"""Lists, evenly spread, whose diversity is measured."""
+_TOUCHES = 2**22
+"""Lists are summed up together until so many users have touched their items."""
+_ROWS = 2**16
 
 
 class ListFigures(TypedDict):
@@ -42,10 +45,10 @@ def list_figures(lists: Int32, catalogue: "Touched") -> ListFigures:
     sizes = listed.sum(axis=1)
     return {
         "coverage": float(np.count_nonzero(exposure) / max(len(exposure), 1)),
-        "novelty": _mean_over_lists(catalogue.surprise()[lists], listed),
+        "novelty": _mean_over_lists(catalogue.surprise(), lists),
         "diversity": _diversity(_spread(lists[sizes > 1]), catalogue),
         "exposure_gini": gini(exposure),
-        "exposure_popularity": _mean_over_lists(catalogue.popularity_rank()[lists], listed),
+        "exposure_popularity": _mean_over_lists(catalogue.popularity_rank(), lists),
         "personalization": _personalization(exposure, sizes, lists.shape[1]),
     }
 
@@ -53,22 +56,21 @@ def list_figures(lists: Int32, catalogue: "Touched") -> ListFigures:
 class Touched:
     """Who touched what in training.
 
-    - `matrix` sparse float64 [training users, items + 1]: 1 where a user touched an item
+    - `matrix` sparse int8 [users, items + 1]: 1 where a user touched an item
     - `users`, `interactions` int64 [items + 1]: how many people, how often
     """
 
     def __init__(self, sequences: Sequences) -> None:
-        mask = sequences.split_mask("train")
-        items = np.asarray(sequences.items)[mask]
-        offsets = np.asarray(sequences.offsets)
-        lengths = offsets[1:] - offsets[:-1]
-        users = np.repeat(np.arange(sequences.users), lengths)[mask]
+        items = sequences.train_items()
+        lengths = np.asarray(sequences.train_end) - np.asarray(sequences.offsets)[:-1]
         shape = (sequences.users, sequences.item_count + 1)
-        ones = np.ones(len(items))
-        self.matrix = sparse.csr_matrix((ones, (users, items)), shape=shape)
-        self.matrix.data[:] = 1.0  # once is as good as twice
-        self.users = np.bincount(self.matrix.indices, minlength=shape[1])
         self.interactions = np.bincount(items, minlength=shape[1])
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        ones = np.ones(len(items), dtype=np.int8)
+        self.matrix = sparse.csr_matrix((ones, items, starts), shape=shape)
+        self.matrix.sum_duplicates()
+        self.matrix.data[:] = 1  # once is as good as twice
+        self.users = np.bincount(self.matrix.indices, minlength=shape[1])
         self.active = int(np.count_nonzero(np.diff(self.matrix.indptr)))
 
     def surprise(self) -> NDArray[np.float64]:
@@ -94,11 +96,17 @@ def gini(exposure: NDArray[np.int64]) -> float:
     return float((2 * np.arange(1, count + 1) - count - 1) @ order / (count * total))
 
 
-def _mean_over_lists(values: NDArray[np.float64], listed: NDArray[np.bool_]) -> float:
-    sizes = listed.sum(axis=1)
-    sums = np.where(listed, values, 0.0).sum(axis=1)
-    filled = sizes > 0
-    return float((sums[filled] / sizes[filled]).mean()) if filled.any() else 0.0
+def _mean_over_lists(values: NDArray[np.float64], lists: Int32) -> float:
+    """Mean over lists that hold something of the mean of their items' `values` [items + 1]."""
+    means = []
+    for start in range(0, len(lists), _ROWS):
+        part = lists[start : start + _ROWS]
+        listed = part != PADDING
+        sizes = listed.sum(axis=1)
+        sums = np.where(listed, values[part], 0.0).sum(axis=1)
+        means.append(sums[sizes > 0] / sizes[sizes > 0])
+    found = np.concatenate(means) if means else np.empty(0)
+    return float(found.mean()) if len(found) else 0.0
 
 
 def _spread(lists: Int32) -> Int32:
@@ -110,24 +118,26 @@ def _diversity(lists: Int32, catalogue: Touched) -> float:
     """For unit vectors x, Σ over ordered pairs of x · y = ‖Σ x‖² − Σ ‖x‖²: no pair is looked at."""
     if not len(lists):
         return 0.0
-    lengths = np.sqrt(np.maximum(catalogue.users, 1))
-    units = (catalogue.matrix @ sparse.diags(1 / lengths)).T.tocsr()  # [items + 1, users]
-    known = catalogue.users > 0
-    total = 0.0
-    for start in range(0, len(lists), _ROWS):
-        part = lists[start : start + _ROWS]
-        rows, columns = np.nonzero(part != PADDING)
-        ones = np.ones(len(rows))
-        chosen = sparse.csr_matrix(
-            (ones, (rows, part[rows, columns])), shape=(len(part), units.shape[0])
-        )
-        sums = chosen @ units
+    lists, times = np.unique(np.sort(lists, axis=1), axis=0, return_counts=True)
+    items, place = np.unique(lists, return_inverse=True)
+    units = catalogue.matrix[:, items].T.tocsr().astype(np.float64)  # [listed items, users]
+    units = sparse.diags(1 / np.sqrt(np.maximum(catalogue.users[items], 1))) @ units
+    touches = np.cumsum(catalogue.users[lists].sum(axis=1))
+    ends = [*np.flatnonzero(np.diff(touches // _TOUCHES)) + 1, len(lists)]
+    total, start = 0.0, 0
+    for end in ends:
+        part, columns = lists[start:end], place.reshape(lists.shape)[start:end]
+        listed = part != PADDING
+        rows, _ = np.nonzero(listed)
+        shape = (len(part), len(items))
+        sums = sparse.csr_matrix((np.ones(len(rows)), (rows, columns[listed])), shape=shape) @ units
         sums.data **= 2
         squares = np.asarray(sums.sum(axis=1)).ravel()
-        own = np.where(part != PADDING, known[part], False).sum(axis=1)
-        sizes = (part != PADDING).sum(axis=1)
-        total += float((1 - (squares - own) / (sizes * (sizes - 1))).sum())
-    return total / len(lists)
+        own = (catalogue.users[part] > 0).sum(axis=1)  # nobody touched padding
+        sizes = listed.sum(axis=1)
+        total += float((times[start:end] * (1 - (squares - own) / (sizes * (sizes - 1)))).sum())
+        start = end
+    return total / float(times.sum())
 
 
 def _personalization(exposure: NDArray[np.int64], sizes: NDArray[np.int64], k: int) -> float:

@@ -124,10 +124,9 @@ def repeat_share(
         here = slice(start, start + 8192)
         histories = histories_before(sequences, users[here], positions[here])
         targets = np.asarray(sequences.items[positions[here]])
-        found += sum(
-            bool((history == target).any())
-            for history, target in zip(histories, targets, strict=True)
-        )
+        lengths = [len(history) for history in histories]
+        same = np.concatenate(histories) == np.repeat(targets, lengths)
+        found += len(np.unique(np.repeat(np.arange(len(targets)), lengths)[same]))
     return found / len(users)
 
 
