@@ -5,16 +5,16 @@ from slmrec.evaluation import bootstrap
 from slmrec.evaluation.bootstrap import Bootstrap, holm, resampled_means
 
 
-def test_resampled_means_equal_a_loop_over_draws_when_blocks_are_small(monkeypatch):
+@pytest.mark.parametrize(("cells", "draws"), [(21, 10**6), (4, 10**6), (4, 3), (2**16, 3)])
+def test_resampled_means_equal_a_loop_over_draws_when_blocks_are_small(monkeypatch, cells, draws):
     values = np.random.default_rng(1).random((7, 3))
-    monkeypatch.setattr(bootstrap, "_BLOCK_CELLS", 21)  # three draws of seven users at a time
+    monkeypatch.setattr(bootstrap, "_BLOCK_CELLS", cells)  # three draws of seven users, or a part
+    monkeypatch.setattr(bootstrap, "_PRODUCT_CELLS", 7 * draws)
+    monkeypatch.setattr(bootstrap, "_PRODUCT_DRAWS", 1)
+    monkeypatch.setattr(bootstrap, "_PRODUCT_USERS", 5)
     generator = np.random.default_rng(5)
-    expected = [
-        values[draw].mean(axis=0)
-        for size in (3, 3, 2)
-        for draw in generator.integers(0, 7, size=(size, 7))
-    ]
-    assert resampled_means(values, 8, seed=5) == pytest.approx(np.array(expected))
+    expected = [values[generator.integers(0, 7, size=7)].mean(axis=0) for _ in range(8)]
+    assert resampled_means(values, 8, seed=5) == pytest.approx(np.array(expected), abs=1e-12)
 
 
 def test_draws_are_the_same_when_the_seed_is_the_same():

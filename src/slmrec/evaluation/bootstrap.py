@@ -19,10 +19,10 @@ MIN_USERS = 30
 """With fewer users intervals come from Hoeffding's inequality and are marked as too few."""
 DIGITS = 6
 """Further ones depend on the order in which a processor sums."""
-_BLOCK_CELLS = 2**22
-"""Users drawn at once."""
-_PRODUCT_DRAWS, _PRODUCT_USERS = 64, 2**16
-"""Draws whose means are one matrix product where that many do not fit into a block, and its users."""
+_BLOCK_CELLS = 2**16
+"""Users drawn at once, few enough to stay in the processor's cache until they are counted."""
+_PRODUCT_CELLS, _PRODUCT_DRAWS, _PRODUCT_USERS = 2**22, 64, 2**16
+"""Draws whose sums are found together: so many cells of them, so many draws at least, by parts."""
 _ROUNDING = 1e-12
 
 
@@ -129,7 +129,7 @@ def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
     """
     users = len(values)
     generator = np.random.default_rng(seed)
-    rows = min(resamples, max(_PRODUCT_DRAWS, _BLOCK_CELLS // users))
+    rows = min(resamples, max(_PRODUCT_DRAWS, _PRODUCT_CELLS // users))
     means = np.empty((resamples, values.shape[1]))
     for start in range(0, resamples, rows):
         times = _times_drawn(generator, min(rows, resamples - start), users)
@@ -141,16 +141,17 @@ def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
     return means
 
 
-def _times_drawn(generator: np.random.Generator, draws: int, users: int) -> NDArray[np.uint16]:
-    """How often each user comes up in each draw: [draws, users]; thousands of times is out of reach."""
-    times = np.empty((draws, users), dtype=np.uint16)
-    rows = max(1, _BLOCK_CELLS // users)
+def _times_drawn(generator: np.random.Generator, draws: int, users: int) -> NDArray[np.uint8]:
+    """How often each user comes up in each draw: [draws, users]; 256 times is out of reach."""
+    times = np.zeros((draws, users), dtype=np.uint8)
+    rows, piece = max(1, _BLOCK_CELLS // users), min(users, _BLOCK_CELLS)
     for start in range(0, draws, rows):
-        count = min(rows, draws - start)
-        drawn = generator.integers(0, users, size=(count, users))
-        drawn += np.arange(count)[:, None] * users
-        found = np.bincount(drawn.ravel(), minlength=count * users)
-        times[start : start + count] = found.reshape(count, users)
+        block = times[start : start + rows]
+        firsts = np.arange(len(block))[:, None] * users
+        for first in range(0, users, piece):
+            size = (len(block), min(piece, users - first))
+            drawn = firsts + generator.integers(0, users, size=size)
+            np.add.at(block.reshape(-1), drawn.ravel(), np.uint8(1))
     return times
 
 

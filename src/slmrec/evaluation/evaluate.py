@@ -68,15 +68,36 @@ def evaluate(
     for name, ranking in rankings.items():
         for metric, column in per_user(ranking.ranks, config.cutoffs).items():
             values[:, columns[name, metric]] = column
+    done = len(contenders) * len(users)
+    progress.update(done, done, "intervals")
     bootstrap = Bootstrap.draw(values, config.resamples, config.seed)
     headlines = [columns[contender.name, HEADLINE] for contender in contenders]
     student = next(contender.name for contender in contenders if contender.kind == STUDENT)
+    progress.update(done, done, "lists")
     touched = Touched(sequences)
+    models = [
+        _model_result(
+            contender,
+            {name: bootstrap.interval(columns[contender.name, name]) for name in names},
+            rankings[contender.name],
+            rankings[student],
+            _rounded(list_figures(rankings[contender.name].lists, touched)),
+        )
+        for contender in contenders
+    ]
+    comparisons = compare(contenders, bootstrap, columns)
+    progress.update(done, done, "groups of users")
+    segments = compare_segments(
+        segment_users(sequences, users, positions), contenders, values[:, headlines], config
+    )
+    progress.update(done, done, "sampled negatives")
     probe = draw_probe(
         sequences, users, positions, config.probe_users, config.sampled_negatives, config.seed
     )
-    done = len(contenders) * len(users)
-    progress.update(done, done, "sampled negatives and shortened histories")
+    sampled = _sampled(contenders, sequences, probe, config)
+    progress.update(done, done, "shortened histories")
+    quality = {one.name: float(bootstrap.means[columns[one.name, HEADLINE]]) for one in contenders}
+    shortcuts = _shortcuts(contenders, sequences, users, positions, probe, quality, config)
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     cold = _cold_items(sequences)[targets]
     results = Results(
@@ -87,30 +108,11 @@ def evaluate(
         headline=HEADLINE,
         target_cold_share=round(float(cold.mean()), DIGITS),
         filter_seen=config.filter_seen,
-        models=[
-            _model_result(
-                contender,
-                {name: bootstrap.interval(columns[contender.name, name]) for name in names},
-                rankings[contender.name],
-                rankings[student],
-                _rounded(list_figures(rankings[contender.name].lists, touched)),
-            )
-            for contender in contenders
-        ],
-        comparisons=compare(contenders, bootstrap, columns),
-        segments=compare_segments(
-            segment_users(sequences, users, positions), contenders, values[:, headlines], config
-        ),
-        sampled=_sampled(contenders, sequences, probe, config),
-        shortcuts=_shortcuts(
-            contenders,
-            sequences,
-            users,
-            positions,
-            probe,
-            {one.name: float(bootstrap.means[columns[one.name, HEADLINE]]) for one in contenders},
-            config,
-        ),
+        models=models,
+        comparisons=comparisons,
+        segments=segments,
+        sampled=sampled,
+        shortcuts=shortcuts,
     )
     ranks = pl.DataFrame(
         {
