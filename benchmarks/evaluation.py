@@ -36,6 +36,8 @@ from slmrec.models.popularity import Popularity
 from slmrec.models.scorer import History
 
 WIDTH, NEWEST, MEAN_LENGTH = 64, 10, 12
+NEARNESS = 0.35
+"""How near a user's vector is to the target's: at 20,000 items a quarter is found among ten."""
 CUTOFFS = (1, 5, 10, 20)
 BLOCK = 2**16
 """Users made up at a time."""
@@ -52,10 +54,10 @@ class Dots:
         self.bytes = embeddings.nbytes
         self._embeddings = embeddings
         self._turned = np.ascontiguousarray(embeddings.T)
-        self._scores = np.empty((0, len(embeddings)), dtype=np.float32)
+        self._scores = [np.empty((0, len(embeddings)), dtype=np.float32)] * 2
 
     def scores(self, histories: Sequence[History]) -> np.ndarray:
-        """Scores [histories, items + 1], in memory that the next call writes to."""
+        """Scores [histories, items + 1], in memory that the next call but one writes to."""
         newest = [history[-NEWEST:] for history in histories]
         lengths = np.array([len(one) for one in newest])
         starts = np.cumsum(lengths) - lengths
@@ -63,9 +65,10 @@ class Dots:
         return self._products(sums / lengths[:, None].astype(np.float32))
 
     def _products(self, users: np.ndarray) -> np.ndarray:
-        if len(self._scores) < len(users):
-            self._scores = np.empty((len(users), len(self._embeddings)), dtype=np.float32)
-        return np.matmul(users, self._turned, out=self._scores[: len(users)])
+        self._scores.reverse()
+        if len(self._scores[0]) < len(users):
+            self._scores[0] = np.empty((len(users), len(self._embeddings)), dtype=np.float32)
+        return np.matmul(users, self._turned, out=self._scores[0][: len(users)])
 
 
 class Given(Dots):
@@ -152,8 +155,7 @@ def made_up(folder: Path, users: int, items: int) -> Sequences:
     }
     for start in range(0, users, BLOCK):
         low, high = int(offsets[start]), int(offsets[min(start + BLOCK, users)])
-        chosen = np.floor(items * generator.random(high - low) ** 3).astype(np.int32)
-        arrays["items"][low:high] = 1 + np.minimum(chosen, items - 1)
+        arrays["items"][low:high] = chosen_items(generator, high - low, items)
         arrays["timestamps"][low:high] = np.arange(low, high)
     for array in arrays.values():
         array.flush()
@@ -167,21 +169,34 @@ def made_up(folder: Path, users: int, items: int) -> Sequences:
     )
 
 
+def chosen_items(generator: np.random.Generator, size: int, items: int) -> np.ndarray:
+    """Random items 1 … `items`; half of them from the first eighth of the catalogue."""
+    return 1 + np.minimum(items * generator.random(size) ** 3, items - 1).astype(np.int32)
+
+
 def peer(asked: argparse.Namespace) -> None:
     """Run both sides in turns, each a process of its own; print and keep medians and ratios."""
-    threads = str(asked.threads)
-    env = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    # Ranking has a thread of its own beside the products; implicit's threads ask for a BLAS without.
+    threads = {"slmrec": max(1, asked.threads - 1), "RecTools": 1}
+    environments = {
+        name: {**os.environ, "OMP_NUM_THREADS": str(most), "OPENBLAS_NUM_THREADS": str(most)}
+        for name, most in threads.items()
+    }
     runs: dict[str, list[dict[str, Any]]] = {"slmrec": [], "RecTools": []}
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), asked.users, asked.items)
         commands = {
             "slmrec": [sys.executable, __file__, "side", folder],
-            "RecTools": [str(asked.python), str(PEER), folder, threads],
+            "RecTools": [str(asked.python), str(PEER), folder, str(asked.threads)],
         }
         for turn in range(asked.repeats):
             for name in [*runs][:: 1 if turn % 2 == 0 else -1]:
                 done = subprocess.run(
-                    commands[name], env=env, stdout=subprocess.PIPE, text=True, check=True
+                    commands[name],
+                    env=environments[name],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    check=True,
                 )
                 runs[name].append(json.loads(done.stdout))
     told = compared(runs, asked)
@@ -198,13 +213,19 @@ def write_inputs(folder: Path, users: int, items: int) -> None:
     generator = np.random.default_rng(0)
     lengths = 2 + generator.geometric(1 / (MEAN_LENGTH - 2), size=users)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    history = 1 + np.floor(items * generator.random(int(offsets[-1])) ** 3).astype(np.int32)
+    history = chosen_items(generator, int(offsets[-1]), items)
+    user, last = np.repeat(np.arange(users), lengths), offsets[1:] - 1
+    places = user * (items + 1) + history
+    known = np.delete(places, last)
+    while len(again := last[np.isin(places[last], known)]):  # nobody is asked for what they know
+        history[again] = generator.integers(1, items + 1, size=len(again))
+        places[again] = user[again] * (items + 1) + history[again]
     table = generator.standard_normal((items + 1, WIDTH), dtype=np.float32)
     noise = generator.standard_normal((users, WIDTH), dtype=np.float32)
     np.save(folder / "offsets.npy", offsets)
-    np.save(folder / "items.npy", np.minimum(history, items))
+    np.save(folder / "items.npy", history)
     np.save(folder / "item_vectors.npy", table)
-    np.save(folder / "user_vectors.npy", 0.4 * table[history[offsets[1:] - 1]] + noise)
+    np.save(folder / "user_vectors.npy", NEARNESS * table[history[last]] + noise)
 
 
 def side(asked: argparse.Namespace) -> None:
@@ -236,7 +257,8 @@ def judged(ranking: Ranking, sequences: Sequences) -> dict[str, float]:
     found = {
         name: float(column.mean()) for name, column in per_user(ranking.ranks, CUTOFFS).items()
     }
-    return {**found, **list_figures(ranking.lists, Touched(sequences))}  # type: ignore[dict-item]
+    found |= {f"recall@{k}": found[f"hr@{k}"] for k in CUTOFFS}  # there is one target a user
+    return {**found, **list_figures(ranking.lists, Touched(sequences))}
 
 
 def compared(runs: dict[str, list[dict[str, Any]]], asked: argparse.Namespace) -> dict[str, Any]:
@@ -280,6 +302,7 @@ def page(told: dict[str, Any]) -> str:
         for name in seconds
     ]
     ratio = told["times_as_fast"]
+    cutoffs = ", ".join(str(k) for k in CUTOFFS)
     return "\n".join(
         [
             "# Full-ranking evaluation beside RecTools",
@@ -298,7 +321,7 @@ def page(told: dict[str, Any]) -> str:
             *rows,
             f"| times as fast | {ratio['whole']:.1f} | {ratio['metrics']:.1f} | |",
             "",
-            f"HR, NDCG, MRR and Recall at {CUTOFFS}, coverage, novelty and diversity "
+            f"HR, NDCG, MRR and Recall at {cutoffs}, coverage, novelty and diversity "
             "are of the same rule on both sides and differ by at most "
             f"{told['largest_difference']:.1e}. RecTools lists 20 items by its ImplicitRanker and adds "
             "the mean popularity of what is listed; slmrec ranks every target among all items and adds "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slmrec.data.ahead import mapped_ahead
 from slmrec.data.sequences import PADDING, Sequences
 from slmrec.errors import DataError
 from slmrec.models.scorer import History, Scorer
@@ -22,7 +23,7 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 CHUNK_BYTES = 32 * 2**20
-"""Largest block of catalogue scores that a model is asked for at once."""
+"""Largest block of catalogue scores that a model is asked for at once; two of them are held."""
 LIST_LENGTH = 10
 _LOWEST = np.finfo(np.float32).min
 _CACHED_BYTES = 2**20
@@ -105,6 +106,7 @@ def rank_users(
 ) -> Ranking:
     """Rank the full catalogue for every user, in chunks of bounded memory.
 
+    The model scores one chunk in the caller's thread while the last one is ranked in another.
     `users`, `positions` int64 as `Sequences.targets` gives them. `name` is what messages call the
     model, by default the scorer's own. `report` receives all ranks so far after each chunk.
     Raises `DataError` naming the model when a score is NaN or the scores have another shape than
@@ -117,10 +119,15 @@ def rank_users(
     targets = np.asarray(sequences.items[positions], dtype=np.int32)
     ranks = np.empty(len(users), dtype=np.int32)
     lists = np.empty((len(users), LIST_LENGTH), dtype=np.int32)
-    for start in range(0, len(users), rows):
-        chunk = slice(start, start + rows)
-        histories = histories_before(sequences, users[chunk], positions[chunk])
-        scores = _shaped_scores(scorer, histories, columns, name)
+
+    def scored() -> Iterator[tuple[slice, list[History], Scores]]:
+        for start in range(0, len(users), rows):
+            chunk = slice(start, min(start + rows, len(users)))
+            histories = histories_before(sequences, users[chunk], positions[chunk])
+            yield chunk, histories, _shaped_scores(scorer, histories, columns, name)
+
+    def rank(part: tuple[slice, list[History], Scores]) -> int:
+        chunk, histories, scores = part
         own = _own_scores(scores, targets[chunk])
         with _left_out(scores, histories, exclude_seen=exclude_seen) as left:
             maxima = np.empty((len(histories), groups), dtype=np.float32)
@@ -133,8 +140,11 @@ def rank_users(
                 lists[chunk] = left.best(LIST_LENGTH, maxima)
         if broken:
             _refuse_nan(scores, histories, name)
+        return int(chunk.stop)
+
+    for done in mapped_ahead(rank, scored(), workers=1):
         if report is not None:
-            report(ranks[: start + len(histories)])
+            report(ranks[:done])
     return Ranking(ranks, lists)
 
 
@@ -216,19 +226,21 @@ class _Left:
     def rank(self, block: range, own: Scores, targets: Int32, ranks: Int32) -> None:
         """Put the ranks of some rows' targets, whose scores are `own`, into `ranks`."""
         above = self._above
-        for row in block:
-            score, target = float(own[row]), int(targets[row])
+        here = slice(block.start, block.stop)
+        wanted = zip(block, own[here].tolist(), targets[here].tolist(), strict=True)
+        for row, score, target in wanted:
             values = self.scores[row] if score > _LOWEST else self._clamped(row)
-            np.greater_equal(values[:target], score, out=above[:target])
+            np.greater_equal(values[:target], score, above[:target])
             # In the target's place is its own score or -inf: it is not above itself.
-            np.greater(values[target:], score, out=above[target:])
+            np.greater(values[target:], score, above[target:])
             ranks[row] = 1 + np.count_nonzero(above)
 
     def best(self, k: int, maxima: Scores) -> Int32:
         """The `k` best items of every row, best first, 0 where there are no more: int32 [rows, k].
 
-        `maxima` are of groups of items as `_group_maxima` gives them. The k-th highest of them is at
-        most the k-th highest score, so only groups that reach it hold anything to be listed.
+        `maxima` are of groups of items as `_group_maxima` gives them. The k-th highest of them, or of
+        the maxima of groups of them, is at most the k-th highest score, so only what reaches it may be
+        listed.
         """
         rows, columns = self.scores.shape
         groups = maxima.shape[1]
@@ -236,7 +248,8 @@ class _Left:
         width = min(k, columns - 1)
         if width <= 0 or not rows:
             return lists
-        bounds = np.partition(maxima, -width, axis=1)[:, -width]
+        coarse = _group_maxima(maxima, 8 * width)
+        bounds = np.partition(coarse, -width, axis=1)[:, -width]
         reached = maxima >= bounds[:, None]
         apart = (bounds <= _LOWEST) | (np.count_nonzero(reached, axis=1) > _TIED * width)
         for row in np.flatnonzero(apart).tolist():
@@ -245,8 +258,8 @@ class _Left:
         reached[apart] = False
         row_of, group = np.divmod(np.flatnonzero(reached), groups)
         items = group[:, None] + np.arange(0, columns, groups)  # [reached groups, items of a group]
-        items[items >= columns] = PADDING  # which is -inf and so below every bound
-        values = self.scores[row_of[:, None], items]
+        items[items[:, -1] >= columns, -1] = PADDING  # which is -inf and so below every bound
+        values = self.scores.reshape(-1)[items + row_of[:, None] * columns]
         kept = np.flatnonzero(values >= bounds[row_of, None])
         row_of, items, values = (
             row_of[kept // items.shape[1]],
