@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed-from-lock
+PEERS := benchmarks/requirements-rectools.txt
+PEERS_READY := .venv-rectools/.installed
 # One thread a worker: two test workers share two cores, and thread counts change float sums.
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format compile lock setup clean
+.PHONY: help run test test-slow test-peers check format compile lock setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +21,9 @@ test: setup ## set up, then run the tests (about 7 minutes on 2 cores)
 
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
+
+test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
+	$(TEST_ENV) $(BIN)/python -m pytest -m peers
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
 	$(BIN)/ruff check
@@ -50,5 +55,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-clean: ## remove .venv and caches; runs and the registry in var/ stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+$(PEERS_READY): $(PEERS)
+	@echo "setting up .venv-rectools from $(PEERS) (0.5 GB) …"
+	@test -x .venv-rectools/bin/python || $(PYTHON) -m venv .venv-rectools
+	@.venv-rectools/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)
+	@touch $@
+
+clean: ## remove .venv, .venv-rectools and caches; runs and the registry in var/ stay
+	rm -rf .venv .venv-rectools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -34,6 +34,7 @@ from slmrec.evaluation.ranking import Ranking, rank_users
 from slmrec.models.machine import describe, this_machine
 from slmrec.models.popularity import Popularity
 from slmrec.models.scorer import History
+from slmrec.progress import LogLines
 
 WIDTH, NEWEST, MEAN_LENGTH = 64, 10, 12
 NEARNESS = 0.35
@@ -92,6 +93,7 @@ class Stages:
         self.seconds: dict[str, float] = {}
         self._now = ""
         self._since = time.perf_counter()
+        self._log = LogLines("evaluation")
 
     def update(self, done: float, total: float, note: str = "") -> None:
         """A model's ranks are told of when they are there, other stages when they start."""
@@ -99,7 +101,7 @@ class Stages:
         now = time.perf_counter()
         self._add(stage if quality else self._now, now)
         self._now = "" if quality else stage
-        print(f"{100 * done / total:.0f} % {note}", end="\r", file=sys.stderr, flush=True)
+        self._log.update(done, total, note)
 
     def say(self, message: str) -> None:
         """Ignore."""
@@ -107,7 +109,6 @@ class Stages:
     def end(self) -> dict[str, float]:
         """Seconds of every stage."""
         self._add(self._now, time.perf_counter())
-        print(file=sys.stderr)
         return {name: round(seconds, 1) for name, seconds in self.seconds.items() if name}
 
     def _add(self, stage: str, now: float) -> None:

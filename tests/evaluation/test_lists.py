@@ -81,3 +81,34 @@ def test_diversity_is_the_mean_over_pairs_on_random_lists(leave_one_out) -> None
         ]
     )
     assert list_figures(lists, touched)["diversity"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_gini_and_personalization_are_means_over_pairs_on_random_lists(leave_one_out) -> None:
+    generator = np.random.default_rng(1)
+    touched = Touched(leave_one_out([[1, 2, 3], [4, 5, 6]], 25))
+    lists = np.stack([generator.permutation(25)[:6] + 1 for _ in range(40)]).astype(np.int32)
+    lists[::5, 4:] = 0  # some lists are short, and one is empty
+    lists[7] = 0
+    found = list_figures(lists, touched)
+    shown = [np.count_nonzero(lists == item) for item in range(1, 26)]
+    apart = np.mean([abs(a - b) for a, b in itertools.product(shown, shown)])
+    assert found["exposure_gini"] == pytest.approx(apart / (2 * np.mean(shown)), abs=1e-9)
+    sets = [set(one.tolist()) - {0} for one in lists if one.any()]
+    shared = np.mean([len(a & b) / 6 for a, b in itertools.combinations(sets, 2)])
+    assert found["personalization"] == pytest.approx(1 - shared, abs=1e-9)
+
+
+def test_diversity_is_the_same_when_few_lists_are_summed_up_together(
+    leave_one_out, monkeypatch
+) -> None:
+    generator = np.random.default_rng(2)
+    histories = [(generator.permutation(30)[:9] + 1).tolist() for _ in range(50)]
+    touched = Touched(leave_one_out(histories, 30))
+    lists = np.stack([generator.permutation(30)[:5] + 1 for _ in range(20)]).astype(np.int32)
+    lists[3:6] = lists[2]
+    together = list_figures(lists, touched)
+    monkeypatch.setattr("slmrec.evaluation.lists._TOUCHES", 1)
+    monkeypatch.setattr("slmrec.evaluation.lists._ROWS", 3)
+    alone = list_figures(lists, touched)
+    assert together["diversity"] == pytest.approx(alone["diversity"], abs=1e-12)
+    assert together["novelty"] == alone["novelty"]

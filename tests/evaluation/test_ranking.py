@@ -171,3 +171,16 @@ def test_overlap_is_the_share_of_the_other_models_lists():
     # two of three, one of one, and nothing was listed for the last
     assert mine.overlap(theirs) == pytest.approx((2 / 3 + 1 + 1) / 3)
     assert theirs.overlap(theirs) == 1.0
+
+
+def test_overlap_is_the_same_when_lists_are_compared_in_parts(monkeypatch):
+    generator = np.random.default_rng(4)
+    mine, theirs = (
+        Ranking(
+            np.ones(9, np.int32), generator.permuted(np.tile(np.arange(8), (9, 1)), axis=1)[:, :4]
+        )
+        for _ in range(2)
+    )
+    whole = mine.overlap(theirs)
+    monkeypatch.setattr("slmrec.evaluation.ranking._OVERLAP_ROWS", 2)
+    assert mine.overlap(theirs) == whole
