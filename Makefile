@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 $(PEERS_READY): $(PEERS)
-	@echo "setting up .venv-rectools from $(PEERS) (0.5 GB) …"
+	@echo "setting up .venv-rectools from $(PEERS) (0.4 GB) …"
 	@test -x .venv-rectools/bin/python || $(PYTHON) -m venv .venv-rectools
 	@.venv-rectools/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)
 	@touch $@

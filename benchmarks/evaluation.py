@@ -313,8 +313,10 @@ def page(told: dict[str, Any]) -> str:
             f"{told['repeats']}. {told['machine']}.",
             "",
             "```",
-            f"python benchmarks/evaluation.py peer --users {told['users']} --items {told['items']} "
-            f"--threads {told['threads']} --repeats {told['repeats']}",
+            "make test-peers",
+            f".venv/bin/python benchmarks/evaluation.py peer --users {told['users']} "
+            f"--items {told['items']} --threads {told['threads']} --repeats {told['repeats']} "
+            "--python .venv-rectools/bin/python",
             "```",
             "",
             "| | scores, lists and metrics, s | metrics of given lists, s | GB at most |",

@@ -53,6 +53,13 @@ def test_list_is_padded_with_zero_when_too_few_items_are_left():
     assert found.tolist() == [[2, 0, 0, 0]]
 
 
+def test_lists_are_empty_when_nobody_or_nothing_is_asked_for():
+    scores = np.zeros((2, 700), dtype=np.float32)
+    assert top_k(scores[:0], [], 3, exclude_seen=True).shape == (0, 3)
+    assert top_k(scores, [NOTHING] * 2, 0, exclude_seen=True).shape == (2, 0)
+    assert len(rank_targets(scores[:0], [], np.empty(0, np.int32), exclude_seen=True)) == 0
+
+
 def test_list_takes_the_smaller_indices_when_a_tie_crosses_its_end():
     scores = table([0, 1, 2, 1, 3, 1])
     assert top_k(scores, [NOTHING], 4, exclude_seen=True).tolist() == [[4, 2, 1, 3]]

@@ -231,7 +231,7 @@ class _Left:
         for row, score, target in wanted:
             values = self.scores[row] if score > _LOWEST else self._clamped(row)
             np.greater_equal(values[:target], score, above[:target])
-            # In the target's place is its own score or -inf: it is not above itself.
+            # In the target's place is its own score or -inf, so it is not above itself.
             np.greater(values[target:], score, above[target:])
             ranks[row] = 1 + np.count_nonzero(above)
 
@@ -239,7 +239,7 @@ class _Left:
         """The `k` best items of every row, best first, 0 where there are no more: int32 [rows, k].
 
         `maxima` are of groups of items as `_group_maxima` gives them. The k-th highest of them, or of
-        the maxima of groups of them, is at most the k-th highest score, so only what reaches it may be
+        the maxima of some of them, is at most the k-th highest score: what does not reach it is not
         listed.
         """
         rows, columns = self.scores.shape
@@ -292,8 +292,8 @@ class _Left:
 def _group_maxima(scores: Scores, groups: int) -> Scores:
     """Maxima of groups of items, an item's being its index modulo `groups`: [rows, groups]."""
     rows, columns = scores.shape
-    if columns <= groups:
-        return scores
+    if columns <= groups or not rows:
+        return scores[:, :groups]
     whole = columns - columns % groups
     maxima: Scores = scores[:, :whole].reshape(rows, -1, groups).max(axis=1)
     rest = scores[:, whole:]
@@ -303,4 +303,4 @@ def _group_maxima(scores: Scores, groups: int) -> Scores:
 
 def _groups(columns: int, k: int) -> int:
     """How many groups make finding the `k` best of so many scores fast: more cost more to compare."""
-    return min(columns, max(4 * k, math.isqrt(4 * k * columns)))
+    return min(columns, max(1, 4 * k, math.isqrt(4 * k * columns)))
