@@ -115,7 +115,6 @@ def compared(old, new, **more):
         old,
         new,
         novelty=np.arange(ITEMS + 1, dtype=float),
-        max_states=100,
         permutations=99,
         rng=np.random.default_rng(0),
         **more,

@@ -122,8 +122,6 @@ class MonitorDrift(Section):
     """Users sampled from each side, to bound time and memory."""
     asked_users: Positive = 2000
     """Users of each side of whom production is asked: states, lists, what they did next."""
-    max_states: Positive = 2000
-    """Users of each side whose states are compared."""
     permutations: Positive = 1999
     """Label permutations for each p-value: p = (k + 1) / (permutations + 1)."""
     false_discovery_rate: Rate = 0.01

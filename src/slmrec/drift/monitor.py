@@ -233,7 +233,6 @@ def _compare(
                 old,
                 new,
                 novelty=watched.novelty,
-                max_states=config.max_states,
                 permutations=config.permutations,
                 rng=rng,
             )

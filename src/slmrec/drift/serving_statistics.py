@@ -29,32 +29,23 @@ def compare_people(
     new: People,
     *,
     novelty: Float,
-    max_states: int,
     permutations: int,
     rng: np.random.Generator,
 ) -> list[Difference]:
     """States, lists and quality of the people of two windows.
 
     `novelty` float64 [items + 1] is −log2 of the share of production's training interactions that each
-    item had. At most `max_states` users a side have their states compared.
+    item had.
     """
     most = min(len(old.users), len(new.users))  # lists of more people hold more different items
     old, new = (people.by_lot(most, rng) for people in (old, new))
     lot = Lot(most, most, permutations, rng)
     return [
-        *_states(old, new, max_states, permutations, rng),
+        *compare_states(old.states, new.states, lot, rng),
         *_exposures(old, new, lot),
         *_lists(old, new, lot, novelty),
         _quality(old, new, lot),
     ]
-
-
-def _states(
-    old: People, new: People, most: int, permutations: int, rng: np.random.Generator
-) -> list[Difference]:
-    sides = [people.by_lot(most, rng).states for people in (old, new)]
-    lot = Lot(len(sides[0]), len(sides[1]), permutations, rng)
-    return compare_states(sides[0], sides[1], lot, rng)
 
 
 def _exposures(old: People, new: People, lot: Lot) -> list[Difference]:

@@ -6,7 +6,6 @@ equal data 60 times of 60; a permutation test of the same distance has the level
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from slmrec.drift.difference import Difference, Float, Lot, difference, p_value
 
@@ -16,7 +15,8 @@ PAIRS = 1000
 """Pairs of users whose median distance is the width of the kernel."""
 RIDGE = 1.0
 """Of the classifier, in units of standardized states."""
-_COLUMNS = 256
+_ROWS = 256
+Narrow = NDArray[np.float32]
 
 
 def compare_states(
@@ -94,28 +94,27 @@ def _separations(states: Float, lot: Lot) -> tuple[float, Float]:
     penalty[-1] = 0.0
     gram = design.T @ design + np.diag(penalty)
     solved = np.asarray(np.linalg.solve(gram, design.T), dtype=np.float64)  # [width + 1, users]
-    leverage = np.einsum("uw,wu->u", design, solved)[:, None]
-    observed = np.zeros((len(states), 1))
-    observed[lot.old :] = 1
-    own = _area(_without_self(design, solved, leverage, observed), observed)[0]
+    leverage = np.einsum("uw,wu->u", design, solved)
+    narrow = (design.astype(np.float32), solved.astype(np.float32), leverage.astype(np.float32))
+    observed = np.zeros((1, len(states)), dtype=np.float32)
+    observed[:, lot.old :] = 1
     drawn = [
-        _area(_without_self(design, solved, leverage, labels), labels)
-        for start in range(0, len(lot.labels), _COLUMNS)
-        for labels in [lot.labels[start : start + _COLUMNS].T.astype(np.float64)]
+        _areas(*narrow, lot.labels[start : start + _ROWS])
+        for start in range(0, len(lot.labels), _ROWS)
     ]
-    return float(own), np.concatenate(drawn)
+    return float(_areas(*narrow, observed)[0]), np.concatenate(drawn)
 
 
-def _without_self(design: Float, solved: Float, leverage: Float, labels: Float) -> Float:
-    fitted = design @ (solved @ labels)
-    alone: Float = (fitted - leverage * labels) / np.maximum(1 - leverage, 1e-9)
-    return alone
+def _areas(design: Narrow, solved: Narrow, leverage: Narrow, labels: Narrow) -> Float:
+    """Area under the curve of each row of labels [rows, users] (Mann and Whitney): float64 [rows].
 
-
-def _area(scores: Float, labels: Float) -> Float:
-    """Area under the curve of each column (Mann and Whitney): float64 [columns]."""
-    ranks = rankdata(scores, axis=0)
-    current = labels.sum(axis=0)
-    rest = len(labels) - current
-    area: Float = ((ranks * labels).sum(axis=0) - current * (current + 1) / 2) / (current * rest)
-    return area
+    Equal answers of users of both windows, which their own labels keep apart, need no care.
+    """
+    fitted = (labels @ solved.T) @ design.T
+    alone = (fitted - leverage * labels) / np.maximum(1 - leverage, 1e-6)
+    order = np.argsort(alone, axis=1)
+    sorted_labels = np.take_along_axis(labels, order, axis=1).astype(np.float64)
+    current = labels.sum(axis=1, dtype=np.float64)
+    ranks = sorted_labels @ np.arange(1, labels.shape[1] + 1)
+    areas: Float = (ranks - current * (current + 1) / 2) / (current * (labels.shape[1] - current))
+    return areas
