@@ -1,6 +1,6 @@
 """The drift verdict: the newest window against the past, and the same for earlier windows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -237,12 +237,19 @@ def _compare(
                 rng=rng,
             )
     found.sort(key=lambda difference: NAMES.index(difference.name))
-    significant = benjamini_hochberg([d.p for d in found], config.false_discovery_rate)
-    alarmed = tuple(
-        hit and difference.effect >= thresholds.of(difference.name)
-        for hit, difference in zip(significant, found, strict=True)
-    )
+    alarmed = which_alarm(found, config.false_discovery_rate, thresholds)
     return Comparison(current, reference, tuple(found), alarmed, people)
+
+
+def which_alarm(
+    differences: Sequence[Difference], rate: float, thresholds: DriftThresholds
+) -> tuple[bool, ...]:
+    """Which differences are significant at a false discovery rate and large enough to matter."""
+    significant = benjamini_hochberg([one.p for one in differences], rate)
+    return tuple(
+        hit and one.effect >= thresholds.of(one.name)
+        for hit, one in zip(significant, differences, strict=True)
+    )
 
 
 def _novelty(serving: Serving) -> NDArray[np.float64]:
