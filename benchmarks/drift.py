@@ -221,6 +221,7 @@ def differences(
         rng=rng,
         categories=categories,
         max_length=pool.max_length,
+        adds_up=True,
     )
     found = [one for one in found if one.name != "interactions_per_day"]
     return found + compare_people(
@@ -234,7 +235,10 @@ def replay(pool: Pool, change: Change, users: int, seed: int) -> frozenset[str]:
     reference = same(pool, pool.draw(users, rng), rng)
     lasting: frozenset[str] | None = None
     for _ in range(2):
-        current = change(pool, pool.draw(users, rng), rng)
+        window, people = change(pool, pool.draw(users, rng), rng)
+        known = reference[0].touched_items()
+        known = np.pad(known, (0, len(window.known_items) - len(known)))
+        current = replace(window, known_items=known), people
         found = differences(pool, reference, current, rng)
         alarms = which_alarm(found, CONFIG.false_discovery_rate, THRESHOLDS)
         names = frozenset(one.name for one, alarm in zip(found, alarms, strict=True) if alarm)

@@ -111,6 +111,8 @@ def test_new_items_do_not_alarm_when_a_single_item_makes_the_difference():
         [(u, u, item) for u in range(20, 40) for item in (1, 9)], known_items=[1, 2], size=60
     )
     assert differences(old, new)["new_item_share"].p > 0.5
+    # Production, which does not know it, fails all of them.
+    assert differences(old, new, adds_up=True)["new_item_share"].p == 1 / 1000
 
 
 def test_only_so_many_users_are_used_when_a_window_has_more():

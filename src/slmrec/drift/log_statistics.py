@@ -52,12 +52,14 @@ def compare_logs(
     rng: np.random.Generator,
     categories: Int64 | None = None,
     max_length: int | None = None,
+    adds_up: bool = False,
 ) -> list[Difference]:
     """What the interactions of `current` and of `reference` differ in.
 
     At most `max_users` users of each side are used, drawn by lot. `categories` int64 [items + 1] is
     each item's category by number, `max_length` how many items of a history production reads; without
-    them their statistics are left out.
+    them their statistics are left out. `adds_up`: new items of `current` are those that `reference` did
+    not have, rather than of the window before.
     """
     old, new = _side(reference, max_users, rng), _side(current, max_users, rng)
     lot = Lot(old.users, new.users, permutations, rng)
@@ -69,11 +71,26 @@ def compare_logs(
     ]
     if categories is not None:
         found.append(_spread(lot, "category_mix", rows, categories[items]))
+    found = _without_new_items(found)
+    if adds_up:  # however few items it is: production cannot list what so many people turn to
+        return found
     # Which items happened to be new is chance too, shared by all users: the p-value over users alone
     # alarmed on one log without drift in twelve. So the new items have to agree among themselves.
     by_item = _new_item_p(old, new, permutations, rng)
     return [
         replace(one, p=max(one.p, by_item)) if one.name == "new_item_share" else one
+        for one in found
+    ]
+
+
+def _without_new_items(found: list[Difference]) -> list[Difference]:
+    """What moved between items because some are new is told as new items, not a second time."""
+    share = next(one for one in found if one.name == "new_item_share")
+    more = max(0.0, (share.current or 0.0) - (share.reference or 0.0))
+    return [
+        replace(one, touched_share=max(0.0, one.touched_share - more))
+        if one.name == "item_popularity"
+        else one
         for one in found
     ]
 

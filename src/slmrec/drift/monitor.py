@@ -1,7 +1,7 @@
 """The drift verdict: the newest window against the past, and the same for earlier windows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,14 @@ class DriftReport:
     comparisons: tuple[Comparison, ...]
     thresholds: DriftThresholds
     serving: Serving | None = None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    current: Window
+    reference: Window
+    adds_up: bool
+    """Whether items are new against the reference rather than the window before."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +136,13 @@ def monitor(
     windows = _windows(log, size, config.history_windows + 2)
     comparisons: list[Comparison] = []
     asked: dict[tuple[int, int], People] = {}
-    for index, current in enumerate(windows):
-        reference = _reference(log, windows, index, seen, size)
-        if reference is None or index > config.history_windows:
+    for index in range(len(windows)):
+        pair = _pair(log, windows, index, seen, size)
+        if pair is None or index > config.history_windows:
             break
-        if min(current.user_count, reference.user_count) < config.min_users:
+        if min(pair.current.user_count, pair.reference.user_count) < config.min_users:
             break
-        comparisons.append(_compare(watched, current, reference, index, config, thresholds, asked))
+        comparisons.append(_compare(watched, pair, index, config, thresholds, asked))
         progress.update(index + 1, config.history_windows + 1, f"window {index + 1}")
     verdict, reason = _verdict(comparisons, windows, seen, config)
     return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving)
@@ -184,31 +192,36 @@ def _windows(log: Timeline, size: int, count: int) -> list[Window]:
     return windows
 
 
-def _reference(
+def _pair(
     log: Timeline, windows: list[Window], index: int, seen: int | None, size: int
-) -> Window | None:
-    if seen is not None and seen <= windows[index].start:
+) -> _Pair | None:
+    """A window and what it is compared with; None where the log does not reach back that far.
+
+    Items are new to a window if its reference did not have them, where that is what production saw:
+    so they add up until production knows them.
+    """
+    current = windows[index]
+    if seen is not None and seen <= current.start:
         known = window_until(log, seen, size)
         if known is not None:
-            return known
+            return _Pair(replace(current, known_items=known.touched_items()), known, True)
     if index + 1 == len(windows):
         return None
-    end = same_weekdays(log, windows[index])
+    end = same_weekdays(log, current)
     matched = None if end is None else window_until(log, end, size)
-    return matched or windows[index + 1]
+    return _Pair(current, matched or windows[index + 1], False)
 
 
 def _compare(
     watched: Watched,
-    current: Window,
-    reference: Window,
+    pair: _Pair,
     index: int,
     config: MonitorDrift,
     thresholds: DriftThresholds,
     asked: dict[tuple[int, int], People],
 ) -> Comparison:
     rng = np.random.default_rng((config.seed, index))
-    serving = watched.serving
+    serving, current, reference = watched.serving, pair.current, pair.reference
     found = compare_logs(
         reference,
         current,
@@ -217,6 +230,7 @@ def _compare(
         rng=rng,
         categories=watched.categories,
         max_length=None if serving is None else serving.model.servable.max_length,
+        adds_up=pair.adds_up,
     )
     people = None
     if serving is not None:

@@ -28,7 +28,7 @@ LABELS: dict[StatisticName, str] = {
 _SUBJECTS: dict[StatisticName, str] = {
     "interactions_per_day": "the volume",
     "new_user_share": "the share of users without an interaction in the window before",
-    "new_item_share": "the share of interactions with items that the window before did not have",
+    "new_item_share": "the share of interactions with new items",
     "sequence_length": "interactions a user",
     "time_gap": "the typical time between a user's interactions",
     "repeat_share": "the share of interactions with an item the user already had",
@@ -53,7 +53,7 @@ _SHARES = {
 }
 _BITS = {"list_novelty", "score_entropy"}
 _MOVED: dict[StatisticName, tuple[str, str]] = {
-    "item_popularity": ("people turned to other items", "the interactions"),
+    "item_popularity": ("people turned to other items", "the interactions, new items aside,"),
     "category_mix": ("people turned to other categories", "the interactions"),
     "exposure": ("production lists other items", "what is listed"),
 }

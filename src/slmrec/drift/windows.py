@@ -33,7 +33,7 @@ class Window:
     """Consecutive interactions in time order, and who and what occurred just before them.
 
     `start` and `end` are positions in the timeline. `known_users` and `known_items` say, by index,
-    what the window before this one held, as many interactions as this one has.
+    what is not new: what the window before this one held, as many interactions as this one has.
     """
 
     start: int
@@ -43,6 +43,12 @@ class Window:
     timestamps: Int64
     known_users: Mask
     known_items: Mask
+
+    def touched_items(self) -> Mask:
+        """Which items, by index, occur in the window."""
+        touched = np.zeros_like(self.known_items)
+        touched[self.items] = True
+        return touched
 
     @property
     def user_count(self) -> int:
