@@ -11,6 +11,7 @@ from slmrec.registry.store import Registry
 from slmrec.registry.versions import EVALUATION, TIMINGS
 
 SCHEMA = 1
+_LATENCIES = ("batch1_p50", "batch1_p95", "batch_p50", "batch_p95")
 
 
 def summarise(record: RunRecord, registry: Registry) -> dict[str, Any]:
@@ -129,8 +130,10 @@ def _models(
                 "candidate": model["name"] == choice.get("name"),
                 "train_seconds": _metadata(record, step).get("train_seconds"),
                 "epoch_seconds": _metadata(record, step).get("epoch_seconds"),
-                "latency_ms": {key: timing.get(key) for key in ("batch1_p50", "batch1_p95")},
+                "latency_ms": {key: timing.get(key) for key in _LATENCIES},
                 "users_per_second": timing.get("users_per_second"),
+                "load_ms": timing.get("load_ms"),
+                "peak_mb": timing.get("peak_mb"),
                 "layers": {
                     "batch1_p50_ms": timing.get("layers_batch1_p50"),
                     "users_per_second": timing.get("layers_users_per_second"),

@@ -11,6 +11,7 @@ from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.errors import ArtifactError
 from slmrec.evaluation.comparisons import Contender
 from slmrec.evaluation.evaluate import evaluate
+from slmrec.evaluation.load_cost import measure_loads
 from slmrec.evaluation.outcome import (
     BASELINE,
     PRODUCTION,
@@ -25,7 +26,7 @@ from slmrec.evaluation.selection import choose_candidate, standings
 from slmrec.evaluation.speed import measure_speed, request_histories
 from slmrec.models.item_map import TranslatedServable
 from slmrec.models.loading import load_scorer
-from slmrec.models.machine import describe, this_machine
+from slmrec.models.machine import Machine, describe, pinned, this_machine, usable_threads
 from slmrec.models.popularity import Popularity
 from slmrec.models.servable import Servable
 from slmrec.models.transitions import Transitions
@@ -69,16 +70,22 @@ def run(
     for artifact in (*models.values(), *compressed):
         _require_same_sequences(artifact, histories.artifact)
 
+    threads = usable_threads()
     contenders = [
         Contender("popularity", BASELINE, Popularity.fit(histories)),
         Contender("transitions", BASELINE, Transitions.fit(histories)),
-        *(Contender(kind, kind, load_scorer(model.path)) for kind, model in models.items()),
         *(
-            Contender(str(variant.properties["name"]), SERVABLE, load_scorer(variant.path))
+            Contender(kind, kind, load_scorer(model.path, threads))
+            for kind, model in models.items()
+        ),
+        *(
+            Contender(str(variant.properties["name"]), SERVABLE, load_scorer(variant.path, threads))
             for variant in compressed
         ),
     ]
-    translated = _serving(registry, production, histories, progress) if production else None
+    translated = (
+        _serving(registry, production, histories, threads, progress) if production else None
+    )
     if translated is not None:
         contenders.append(Contender(PRODUCTION, PRODUCTION, translated))
     found = evaluate(
@@ -88,15 +95,22 @@ def run(
         progress,
         production=production.partition(" ")[0] if translated else "",
     )
-    machine = this_machine()
+    machine: Machine = {**this_machine(), "threads": threads}
     progress.say(f"timing every model on {describe(machine)}")
     scorers = {contender.name: contender.scorer for contender in contenders}
     asked = request_histories(histories, settings)
+    stored = dict(models)
+    stored |= {str(variant.properties["name"]): variant for variant in compressed}
     own = {}
     if translated is not None:  # in service nobody translates
         scorers[PRODUCTION] = translated.servable
+        stored[PRODUCTION] = translated.servable.artifact
         own[PRODUCTION] = translated.translated(asked)
-    measured = measure_speed(scorers, asked, settings, progress, own_histories=own)
+    with pinned(threads):
+        measured = measure_speed(scorers, asked, settings, progress, own_histories=own)
+        loads = measure_loads(stored, asked, settings, threads, progress, own_histories=own)
+    for name, cost in loads.items():
+        measured[name] |= cost
 
     inputs = {"sequences": histories.artifact, **models} | {
         f"variant:{variant.properties['name']}": variant for variant in compressed
@@ -127,7 +141,7 @@ def run(
 
 
 def _serving(
-    registry: str, production: str, histories: Sequences, progress: Progress
+    registry: str, production: str, histories: Sequences, threads: int, progress: Progress
 ) -> TranslatedServable | None:
     """What serves now, asked in this log's numbers; none where it cannot be opened, which is said.
 
@@ -136,7 +150,8 @@ def _serving(
     number, _, digest = production.partition(" ")
     try:
         artifact = _served_model(registry, int(number), digest)
-        translated = TranslatedServable(Servable(artifact), histories.item_table, PRODUCTION)
+        servable = Servable(artifact, threads)
+        translated = TranslatedServable(servable, histories.item_table, PRODUCTION)
     except ArtifactError as error:
         progress.say(f"version {number} serves and cannot be compared with: {error}")
         return None

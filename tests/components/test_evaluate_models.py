@@ -12,12 +12,16 @@ from slmrec.compress.export import export_servable
 from slmrec.config import EvaluateModels, Variant
 from slmrec.models.checkpoint import load_decoder, write_model
 from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.models.machine import usable_threads
 from slmrec.models.sasrec import SASRec, SASRecShape
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import DataFacts
 
 ITEMS, USERS, LENGTH = 12, 40, 6
-CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=50, latency_requests=3, batch_users=4).to_json()
+CONFIG = EvaluateModels(
+    cutoffs=(1, 10), resamples=50, latency_requests=3, batch_users=4, load_processes=1
+).to_json()
+LOAD = {"load_ms": 12.5, "peak_mb": 100.0, "model_mb": 10.0}
 
 
 def write_sequences(directory):
@@ -69,6 +73,19 @@ def inputs(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def loads_known(monkeypatch):
+    """Processes for load time and memory take seconds: told instead; gives what was asked."""
+    asked = {}
+
+    def known(models, histories, config, threads, progress, *, own_histories):
+        asked.update(models=dict(models), threads=threads, own=set(own_histories))
+        return {name: dict(LOAD) for name in models}
+
+    monkeypatch.setattr("components.evaluate_models.step.measure_loads", known)
+    return asked
+
+
 def arguments(inputs, outputs, registry="", production=""):
     models = [str(inputs / kind) for kind in ("sequences", "sasrec", "teacher", "student")]
     written = [
@@ -87,7 +104,12 @@ def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
     assert [model["name"] for model in results["models"]] == names
     assert results["users"] == USERS
     assert timings.json("choice.json")["name"] == "plain"
-    assert sorted(timings.json("timings.json")) == sorted(names)
+    measured = timings.json("timings.json")
+    assert sorted(measured) == sorted(names)
+    for name in names:  # what was fitted here has no files to load
+        assert set(LOAD) <= set(measured[name]) or name in ("popularity", "transitions")
+        assert set(LOAD).isdisjoint(measured[name]) or name not in ("popularity", "transitions")
+    assert timings.json("choice.json")["machine"]["threads"] == usable_threads()
     assert timings.inputs["evaluation"] == evaluation.digest
 
     assert metadata["digest"] == evaluation.digest
@@ -104,13 +126,15 @@ def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
     json.dumps(metadata)
 
 
-def test_exported_model_ranks_like_its_source_when_nothing_was_quantized(inputs, tmp_path):
+def test_exported_model_ranks_like_its_source_when_nothing_was_quantized(
+    inputs, tmp_path, loads_known
+):
     run(*arguments(inputs, tmp_path))
     ranks = pl.read_parquet(tmp_path / "evaluation" / "ranks.parquet")
     assert (ranks["plain"] == ranks["student"]).mean() > 0.95  # near ties may swap
 
 
-def test_evaluation_has_the_same_digest_when_the_step_runs_again(inputs, tmp_path):
+def test_evaluation_has_the_same_digest_when_the_step_runs_again(inputs, tmp_path, loads_known):
     first = run(*arguments(inputs, tmp_path / "first"))
     second = run(*arguments(inputs, tmp_path / "second"))
     assert first["digest"] == second["digest"]
@@ -137,7 +161,7 @@ def test_step_is_refused_when_a_model_knows_other_sequences(inputs, tmp_path, ca
     assert "this 'sasrec' was made from the sequences" in capsys.readouterr().err
 
 
-def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
+def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path, loads_known):
     """Production knows the same items by other numbers, so it ranks as the student does."""
     artifact = open_artifact(inputs / "student")
     student = load_decoder(artifact)
@@ -176,11 +200,17 @@ def test_what_serves_now_is_judged_on_the_same_users(inputs, tmp_path):
     assert by_name["production"]["metrics"] == by_name["student"]["metrics"]
     pairs = [(pair["a"], pair["b"]) for pair in results["comparisons"]]
     assert ("plain", "production") in pairs
-    assert "production" in open_artifact(tmp_path / "timings").json("timings.json")
+    timed = open_artifact(tmp_path / "timings").json("timings.json")["production"]
+    assert timed["load_ms"] == LOAD["load_ms"]
+    # It is loaded as it serves, and asked in its own numbers.
+    assert loads_known["models"]["production"].digest == served.digest
+    assert loads_known["own"] == {"production"}
     assert metadata["candidate"] == "plain"
 
 
-def test_what_serves_is_left_out_and_said_when_it_cannot_be_opened(inputs, tmp_path, capsys):
+def test_what_serves_is_left_out_and_said_when_it_cannot_be_opened(
+    inputs, tmp_path, loads_known, capsys
+):
     run(*arguments(inputs, tmp_path, str(tmp_path / "registry"), "7 0123"))
     evaluation = open_artifact(tmp_path / "evaluation")
     assert "production" not in evaluation.inputs

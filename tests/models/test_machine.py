@@ -1,13 +1,16 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+import torch
 
 from slmrec.models.machine import (
     Machine,
     describe,
     int8_instructions,
+    pinned,
     processor_fields,
     saturating_products,
     this_machine,
@@ -76,3 +79,60 @@ def test_what_was_found_is_said_with_what_it_means() -> None:
         "slower than float32"
     )
     assert f"{usable_threads()} threads" in describe(this_machine())
+
+
+def places() -> dict[int, set[int]]:
+    """Where each thread of this process may run."""
+    return {int(name): os.sched_getaffinity(int(name)) for name in os.listdir("/proc/self/task")}
+
+
+def test_threads_old_and_new_stay_where_they_are_pinned() -> None:
+    before, torch_threads = places(), torch.get_num_threads()
+    go, seen = threading.Event(), []
+
+    def look() -> None:
+        go.wait()
+        seen.append(os.sched_getaffinity(0))
+
+    old = threading.Thread(target=look)
+    old.start()
+    first = {min(os.sched_getaffinity(0))}
+    with pinned(1):
+        assert all(found == first for found in places().values())
+        assert torch.get_num_threads() == 1
+        new = threading.Thread(target=look)
+        new.start()
+        go.set()
+        old.join()
+        new.join()
+    assert seen == [first, first]
+    assert places() == before
+    assert torch.get_num_threads() == torch_threads
+
+
+def test_everything_is_as_before_when_the_work_fails() -> None:
+    before, torch_threads = places(), torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), pinned(1):
+        _ = 1 / 0
+    assert places() == before
+    assert torch.get_num_threads() == torch_threads
+
+
+def test_torch_is_not_imported_for_pinning() -> None:
+    code = (
+        "import os, sys\n"
+        "from slmrec.models.machine import pinned\n"
+        "with pinned(1): print(len(os.sched_getaffinity(0)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
+
+
+def test_only_torch_is_set_where_the_system_moves_no_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity")
+    torch_threads = torch.get_num_threads()
+    with pinned(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == torch_threads

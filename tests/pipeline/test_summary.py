@@ -29,7 +29,17 @@ def test_models_join_quality_speed_and_training_time(tmp_path: Path) -> None:
     timings = write(
         tmp_path / "t",
         "timings.json",
-        {"teacher": {"batch1_p50": 1.5, "batch1_p95": 2.5, "users_per_second": 900}},
+        {
+            "teacher": {
+                "batch1_p50": 1.5,
+                "batch1_p95": 2.5,
+                "batch_p50": 70.0,
+                "batch_p95": 80.0,
+                "users_per_second": 900,
+                "load_ms": 40.0,
+                "peak_mb": 300.0,
+            }
+        },
     )
     summary = summarise(
         record(
@@ -45,8 +55,14 @@ def test_models_join_quality_speed_and_training_time(tmp_path: Path) -> None:
     )
     (found,) = summary["models"]
     assert found["train_seconds"] == 33.0
-    assert found["latency_ms"] == {"batch1_p50": 1.5, "batch1_p95": 2.5}
+    assert found["latency_ms"] == {
+        "batch1_p50": 1.5,
+        "batch1_p95": 2.5,
+        "batch_p50": 70.0,
+        "batch_p95": 80.0,
+    }
     assert found["users_per_second"] == 900
+    assert (found["load_ms"], found["peak_mb"]) == (40.0, 300.0)
     assert summary["retrained"] is True
     assert summary["users_evaluated"] == 7
     assert summary["steps"][0]["cached"] is True

@@ -23,6 +23,7 @@ TINY = [
     "monitor_drift.permutations=699",
     "evaluate_models.resamples=200",
     "evaluate_models.latency_requests=10",
+    "evaluate_models.load_processes=1",
 ]
 
 

@@ -27,6 +27,8 @@ class EvaluateModels(Section):
     """Timed single-user requests a model, after warm-up."""
     batch_users: Positive = 64
     """Users a request in the timing of batches."""
+    load_processes: Positive = 3
+    """Fresh processes a model, one after another, in which its load time and memory are measured."""
     probe_users: Positive = 2000
     """Test users, evenly spread, of whom the costlier questions are asked: sampled negatives, shortened
     histories."""

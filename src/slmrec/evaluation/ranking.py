@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slmrec.data.ahead import mapped_ahead
 from slmrec.data.sequences import PADDING, Sequences
 from slmrec.errors import DataError
-from slmrec.models.scorer import History, Scorer
+from slmrec.models.scorer import History, Lists, Scorer
 
 Scores = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -91,6 +91,18 @@ def top_k(scores: Scores, histories: Sequence[History], k: int, *, exclude_seen:
     """
     with _left_out(scores, histories, exclude_seen=exclude_seen) as left:
         return left.best(k, _group_maxima(left.scores, _groups(scores.shape[1], k)))
+
+
+def answer(
+    scorer: Scorer, histories: Sequence[History], *, exclude_seen: bool
+) -> NDArray[np.integer]:
+    """Answer a request as in service: the top-10 lists, by the model itself where it makes them.
+
+    Returns [histories, 10] item indices, 0 where fewer items were left.
+    """
+    if isinstance(scorer, Lists):
+        return scorer.best(histories, LIST_LENGTH, exclude_seen=exclude_seen)[0]
+    return top_k(scorer.scores(histories), histories, LIST_LENGTH, exclude_seen=exclude_seen)
 
 
 def rank_users(

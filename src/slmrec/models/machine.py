@@ -1,7 +1,10 @@
 """What this process may use of the machine: threads, and instructions for small integers."""
 
+import os
 import platform
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypedDict
@@ -10,6 +13,7 @@ import joblib
 import onnxruntime
 
 _CPUINFO = Path("/proc/cpuinfo")
+_THREADS = Path("/proc/self/task")
 _PRODUCTS = (
     ("amx_int8", "AMX"),
     ("avx512_vnni", "AVX-512 VNNI"),
@@ -32,6 +36,49 @@ class Machine(TypedDict):
 def usable_threads() -> int:
     """Processors that this process may use: its affinity and its container's share are respected."""
     return int(joblib.cpu_count())
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Keep this process on the first `threads` of its processors, and torch to as many threads.
+
+    All threads that there are move along, and threads and processes that start meanwhile inherit the
+    place; afterwards everything is as before. Where the system moves no threads, they stay. torch is
+    set where it was imported before, and is not imported for it.
+    """
+    torch = sys.modules.get("torch")
+    torch_threads = torch.get_num_threads() if torch else 0
+    movable = hasattr(os, "sched_setaffinity")
+    usual = os.sched_getaffinity(0) if movable else set()
+    before = {thread: _processors(thread) or usual for thread in _own_threads()} if movable else {}
+    try:
+        if torch:
+            torch.set_num_threads(threads)
+        first = set(sorted(usual)[:threads])
+        _move(dict.fromkeys(before, first))
+        yield
+    finally:
+        if movable:
+            _move({thread: before.get(thread, usual) for thread in _own_threads()})
+        if torch:
+            torch.set_num_threads(torch_threads)
+
+
+def _own_threads() -> list[int]:
+    """The numbers of this process's threads; 0, which is the calling one, where nothing lists them."""
+    return [int(place.name) for place in _THREADS.iterdir()] if _THREADS.is_dir() else [0]
+
+
+def _processors(thread: int) -> set[int]:
+    with suppress(OSError):  # it may have ended
+        return os.sched_getaffinity(thread)
+    return set()
+
+
+def _move(places: Mapping[int, set[int]]) -> None:
+    for thread, processors in places.items():
+        with suppress(OSError):  # it may have ended, and a container may forbid it
+            os.sched_setaffinity(thread, processors)
 
 
 def saturating_products() -> bool:

@@ -30,7 +30,7 @@ from slmrec.evaluation.selection import Choice, choose_candidate, standings
 from slmrec.evaluation.speed import BATCHES, Timings, measure_speed, request_histories
 from slmrec.models.checkpoint import load_decoder
 from slmrec.models.loading import EnsembleScorer, TorchScorer, load_scorer
-from slmrec.models.machine import Machine, describe, this_machine
+from slmrec.models.machine import Machine, describe, pinned, this_machine
 from slmrec.models.scorer import Scorer
 from slmrec.models.servable import PARITY
 from slmrec.progress import Progress
@@ -206,7 +206,8 @@ def _timed(
             if fast is not None:
                 scorers[FAST_TEACHER] = fast
             asked = request_histories(sequences, settings)
-            timings = measure_speed(scorers, asked, settings, progress)
+            with pinned(machine["threads"]):
+                timings = measure_speed(scorers, asked, settings, progress)
         choice = choose_candidate(*standings(evaluation.results, timings), settings)
         content = {
             "timings": timings,
