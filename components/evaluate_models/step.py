@@ -24,6 +24,7 @@ from slmrec.evaluation.outcome import (
 from slmrec.evaluation.results import CARD, PAGE, save_evaluation, save_timings
 from slmrec.evaluation.selection import choose_candidate, standings
 from slmrec.evaluation.speed import measure_speed, request_histories
+from slmrec.evaluation.trainings import Trainings
 from slmrec.models.item_map import TranslatedServable
 from slmrec.models.loading import load_scorer
 from slmrec.models.machine import Machine, describe, pinned, this_machine, usable_threads
@@ -120,7 +121,14 @@ def run(
         inputs[PRODUCTION] = translated.servable.artifact
     saved = save_evaluation(Path(evaluation), found, settings, inputs)
     timed = save_timings(
-        Path(timings), found, measured, choice, machine, settings, {"evaluation": saved}
+        Path(timings),
+        found,
+        measured,
+        choice,
+        machine,
+        Trainings.read(models),
+        settings,
+        {"evaluation": saved},
     )
     candidate = found.model(choice.name)
     figures = {name: metric["value"] for name, metric in candidate["metrics"].items()}

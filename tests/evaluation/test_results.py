@@ -11,13 +11,24 @@ from slmrec.evaluation.comparisons import Contender
 from slmrec.evaluation.evaluate import evaluate
 from slmrec.evaluation.results import save_evaluation, save_timings
 from slmrec.evaluation.selection import Choice
+from slmrec.evaluation.trainings import Block, Curve, Nearness, Trainings
 from slmrec.models.machine import Machine
 
 CONFIG = EvaluateModels(cutoffs=(1, 10), resamples=100)
 HOSTILE = "<script>alert(1)</script>$x$"
-TIME = {"batch1_p50": 0.5, "batch1_p95": 0.7, "users_per_second": 1234.0}
-TIMINGS = {"student": TIME, HOSTILE: TIME | {"batch1_p50": 0.25}}
+TIME = {
+    "batch1_p50": 0.5,
+    "batch1_p95": 0.7,
+    "batch_p50": 8.5,
+    "batch_p95": 9.25,
+    "users_per_second": 1234.0,
+}
+LOAD = {"load_ms": 41.2, "peak_mb": 105.3, "model_mb": 15.62}
+TIMINGS = {"popularity": TIME, "student": TIME, HOSTILE: TIME | {"batch1_p50": 0.25} | LOAD}
 CHOICE = Choice(HOSTILE, "the only one")
+EPOCHS = [{"epoch": 1.0, "ce": 3.0, "ndcg@10": 0.2}, {"epoch": 2.0, "ce": 2.0, "ndcg@10": 0.3}]
+NEARNESS = Nearness(1000, [Block(1, 0.875, 4.5), Block(2, 0.75, 6.0)], False, 0.0, 0.5, 0.625)
+TRAININGS = Trainings([Curve("student", EPOCHS, 0.3)], ["teacher"], NEARNESS)
 MACHINE = Machine(processor="P", threads=2, int8_instructions="AMX", onnxruntime="1")
 
 
@@ -38,8 +49,10 @@ def evaluation(leave_one_out, fixed_scorer):
 
 @pytest.fixture
 def save(tmp_path):
-    def saved(evaluation, name="timings"):
-        return save_timings(tmp_path / name, evaluation, TIMINGS, CHOICE, MACHINE, CONFIG)
+    def saved(evaluation, name="timings", trainings=TRAININGS):
+        return save_timings(
+            tmp_path / name, evaluation, TIMINGS, CHOICE, MACHINE, trainings, CONFIG
+        )
 
     return saved
 
@@ -65,7 +78,9 @@ def test_bytes_are_the_same_when_the_evaluation_is(evaluation, tmp_path, save):
 def test_timings_hold_the_choice_and_the_machine(evaluation, tmp_path):
     saved = save_evaluation(tmp_path / "e", evaluation, CONFIG)
     inputs = {"evaluation": saved}
-    timed = save_timings(tmp_path / "t", evaluation, TIMINGS, CHOICE, MACHINE, CONFIG, inputs)
+    timed = save_timings(
+        tmp_path / "t", evaluation, TIMINGS, CHOICE, MACHINE, TRAININGS, CONFIG, inputs
+    )
     assert timed.kind == "timings"
     assert json.loads(timed.file("timings.json").read_text()) == TIMINGS
     assert timed.json("choice.json") == {
@@ -81,21 +96,32 @@ def test_page_escapes_names_when_they_are_hostile(evaluation, save):
     page = artifact.file("report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    for name in ("quality.svg", "cost.svg"):
+    for name in ("quality.svg", "cost.svg", "segments.svg"):
         assert "<script" not in artifact.file(name).read_text()
 
 
 def test_page_shows_quality_and_cost_of_every_timed_model(evaluation, save):
     page = save(evaluation).file("report.html").read_text()
-    rows = re.findall(r"<tr[^>]*><td>([^<]*)</td><td>0\.(\d+)</td><td>0\.70</td><td>1,234", page)
-    assert rows == [("student", "50"), ("&lt;script&gt;alert(1)&lt;/script&gt;$x$", "25")]
+    table = page[page.index("64 users at once") :]
+    rows = [
+        re.findall("<td>(.*?)</td>", row)
+        for row in re.findall("<tr.*?</tr>", table[: table.index("</table>")])
+    ]
+    assert [row for row in rows if row] == [
+        ["popularity", "0.50", "0.70", "8.50", "9.25", "1,234", "–", "–", "–", "0.00"],
+        ["student", "0.50", "0.70", "8.50", "9.25", "1,234", "–", "–", "–", "0.00"],
+        [
+            "&lt;script&gt;alert(1)&lt;/script&gt;$x$",
+            *("0.25", "0.70", "8.50", "9.25", "1,234", "41", "105", "15.6", "0.00"),
+        ],
+    ]
     assert "P, 2 threads; ONNX Runtime 1, int8 products by AMX" in page
 
 
 def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, save):
     page = save(evaluation).file("report.html").read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)", page)
-    assert len(sources) == 2
+    assert len(sources) == 5
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "below 30 a bootstrap means nothing" not in page
 
@@ -108,7 +134,11 @@ def test_page_warns_when_users_are_few(evaluation, save):
 
 def test_figures_carry_no_date_when_written(evaluation, save):
     timed = save(evaluation)
-    for name in ("quality.svg", "cost.svg"):
+    figures = [name for name in timed.files if name.endswith(".svg")]
+    assert sorted(figures) == [
+        *("cost.svg", "curves.svg", "distillation.svg", "quality.svg", "segments.svg")
+    ]
+    for name in figures:
         text = timed.file(name).read_text()
         assert "dc:date" not in text
         assert text.rstrip().endswith("</svg>")
@@ -129,6 +159,8 @@ def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
     assert "not enough data" in card  # quarters of 35 people
     assert evaluation.results["shortcuts"]["sentence"] in card
     assert "undefined" not in card.lower()
+    assert "64 users at once, milliseconds, median and 95th percentile | 8.50, 9.25 |" in card
+    assert "| 105, of them 15.6 on top of its libraries |" in card
 
 
 def test_page_and_card_say_which_version_serves_when_one_took_part(evaluation, save):
@@ -138,3 +170,27 @@ def test_page_and_card_say_which_version_serves_when_one_took_part(evaluation, s
     for name in ("report.html", "card.md"):
         assert "is version 7 of the registry" in beside.file(name).read_text()
         assert "of the registry" not in without.file(name).read_text()
+
+
+def test_page_says_in_words_what_the_figures_of_trainings_show(evaluation, save):
+    page = save(evaluation).file("report.html").read_text()
+    assert "student: best after epoch 2, .3000." in page
+    assert "was not validated while it learned: teacher." in page
+    assert "puts first what its teacher puts first in 62.5% of the cases" in page
+    described = 'block 1 cosine 0.875, distance 4.50; block 2 cosine 0.750, distance 6.00"'
+    assert described in page
+
+
+def test_page_does_without_figures_of_trainings_when_nothing_is_known(evaluation, save):
+    timed = save(evaluation, trainings=Trainings(without_curve=["student"]))
+    page = timed.file("report.html").read_text()
+    assert not {"curves.svg", "distillation.svg"} & timed.files
+    assert "Without a curve, since it was not validated while it learned: student." in page
+    assert "The student's artifact does not say." in page
+
+
+def test_page_names_the_groups_that_are_too_small(evaluation, save):
+    assert "Hollow groups have too few users" in save(evaluation).file("report.html").read_text()
+    large = [{**group, "enough_users": True} for group in evaluation.results["segments"]]
+    whole = dataclasses.replace(evaluation, results={**evaluation.results, "segments": large})
+    assert "Hollow groups" not in save(whole, "large").file("report.html").read_text()

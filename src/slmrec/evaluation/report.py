@@ -9,8 +9,10 @@ from slmrec.config import EvaluateModels
 from slmrec.evaluation.bootstrap import MIN_USERS
 from slmrec.evaluation.metrics import HEADLINE, metric_names
 from slmrec.evaluation.outcome import TEACHER, Evaluation, headline, short
+from slmrec.evaluation.plots.segments import shown_models
 from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
+from slmrec.evaluation.trainings import Trainings
 from slmrec.models.machine import Machine, describe
 
 _PAGES = Environment(
@@ -37,6 +39,7 @@ def render(
     timings: Timings,
     choice: Choice,
     machine: Machine,
+    trainings: Trainings,
     figures: Mapping[str, str],
     config: EvaluateModels,
 ) -> str:
@@ -49,17 +52,28 @@ def render(
         timings=timings,
         choice=choice,
         machine=describe(machine),
+        threads=machine["threads"],
+        trainings=trainings,
         title=headline(evaluation),
         metrics=metric_names(config.cutoffs),
         headline=HEADLINE,
         figures={name: b64encode(text.encode()).decode() for name, text in figures.items()},
         resamples=config.resamples,
+        drawn=[model["name"] for model in shown_models(evaluation, choice.name)],
+        few_groups=not all(group["enough_users"] for group in evaluation.results["segments"]),
         batch_users=config.batch_users,
+        load_processes=config.load_processes,
         min_users=MIN_USERS,
     )
 
 
-def render_card(evaluation: Evaluation, timings: Timings, choice: Choice, machine: Machine) -> str:
+def render_card(
+    evaluation: Evaluation,
+    timings: Timings,
+    choice: Choice,
+    machine: Machine,
+    config: EvaluateModels,
+) -> str:
     """Write the candidate's model card, as Markdown: what it is, how good, for whom, and its limits."""
     models = evaluation.results["models"]
     return _CARDS.get_template("card.md").render(
@@ -71,5 +85,6 @@ def render_card(evaluation: Evaluation, timings: Timings, choice: Choice, machin
         timings=timings,
         choice=choice,
         machine=describe(machine),
+        batch_users=config.batch_users,
         headline=HEADLINE,
     )

@@ -14,10 +14,14 @@ from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.columns import Ranks
 from slmrec.config import EvaluateModels
 from slmrec.evaluation.outcome import Evaluation
-from slmrec.evaluation.plots import cost_svg, quality_svg
+from slmrec.evaluation.plots.cost import cost_svg
+from slmrec.evaluation.plots.quality import quality_svg
+from slmrec.evaluation.plots.segments import segments_svg
+from slmrec.evaluation.plots.training import blocks_svg, curves_svg
 from slmrec.evaluation.report import render, render_card
 from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
+from slmrec.evaluation.trainings import Trainings
 from slmrec.models.machine import Machine
 
 EVALUATION = "evaluation"
@@ -52,6 +56,7 @@ def save_timings(
     timings: Timings,
     choice: Choice,
     machine: Machine,
+    trainings: Trainings,
     config: EvaluateModels,
     inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
@@ -59,7 +64,12 @@ def save_timings(
     figures = {
         "quality.svg": quality_svg(evaluation, choice.name),
         "cost.svg": cost_svg(evaluation, timings, choice.name),
+        "segments.svg": segments_svg(evaluation, choice.name),
     }
+    if trainings.curves:
+        figures["curves.svg"] = curves_svg(trainings.curves)
+    if trainings.nearness is not None and trainings.nearness.blocks:
+        figures["distillation.svg"] = blocks_svg(trainings.nearness.blocks)
     with publish(
         directory,
         TIMINGS,
@@ -71,8 +81,8 @@ def save_timings(
         write_json(staging / CHOICE, {**asdict(choice), "machine": machine})
         for name, figure in figures.items():
             (staging / name).write_text(figure, encoding="utf-8")
-        page = render(evaluation, timings, choice, machine, figures, config)
+        page = render(evaluation, timings, choice, machine, trainings, figures, config)
         (staging / PAGE).write_text(page, encoding="utf-8")
-        card = render_card(evaluation, timings, choice, machine)
+        card = render_card(evaluation, timings, choice, machine, config)
         (staging / CARD).write_text(card, encoding="utf-8")
     return open_artifact(directory, TIMINGS)

@@ -25,7 +25,7 @@ from slmrec.evaluation.outcome import (
     Evaluation,
     ModelResult,
 )
-from slmrec.evaluation.plots import cost_svg
+from slmrec.evaluation.plots.cost import cost_svg
 from slmrec.evaluation.selection import Choice, choose_candidate, standings
 from slmrec.evaluation.speed import BATCHES, Timings, measure_speed, request_histories
 from slmrec.models.checkpoint import load_decoder

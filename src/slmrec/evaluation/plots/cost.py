@@ -1,34 +1,15 @@
-"""The two figures, as SVG text: the same for the same numbers, readable on light and dark."""
+"""What a model's quality costs: a request's time and the model's size."""
 
 from collections.abc import Mapping, Sequence
-from io import StringIO
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slmrec.evaluation.metrics import HEADLINE
-from slmrec.evaluation.outcome import BASELINE, Evaluation, ModelResult, short
+from slmrec.evaluation.outcome import Evaluation, ModelResult
+from slmrec.evaluation.plots.style import PLAIN, STYLE, colour, plain, svg
 
-INK = "#1d232b"
-ACCENT = "#c2571a"
-MODEL = "#2f6f9f"
-PLAIN = "#858c94"
-# The ink is the one colour that has to follow the page; a viewer without style keeps the dark one.
-_ADAPTIVE = (
-    f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e4e7eb}}}}</style>"
-)
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "slmrec",
-    "svg.fonttype": "path",  # looks the same without the font
-    "text.parse_math": False,  # a name is not a formula
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 MOST_NAMED = 8
 """Models whose names fit beside their discs; more are numbered and listed."""
 # Where a label may stand around its disc, in the order of preference: sideways, upwards, points
@@ -47,45 +28,12 @@ _PLACES = (
 )
 
 
-def quality_svg(evaluation: Evaluation, candidate: str) -> str:
-    """Draw NDCG@10 of each model with its 95 % interval; the candidate stands out."""
-    with mpl.rc_context(_STYLE):
-        return _svg(quality_figure(evaluation, candidate))
-
-
 def cost_svg(
     evaluation: Evaluation, timings: Mapping[str, Mapping[str, float]], candidate: str
 ) -> str:
     """Draw NDCG@10 against the latency of a request; see `cost_figure`."""
-    with mpl.rc_context(_STYLE):
-        return _svg(cost_figure(evaluation, timings, candidate))
-
-
-def quality_figure(evaluation: Evaluation, candidate: str) -> Figure:
-    """Draw the figure behind `quality_svg`."""
-    models = evaluation.results["models"]
-    figure = Figure(figsize=(7.2, 1.0 + 0.42 * len(models)), layout="constrained")
-    axes = figure.add_subplot()
-    reach = max(model["metrics"][HEADLINE]["ci95"][1] for model in models) or 1.0
-    for line, model in enumerate(models):
-        found = model["metrics"][HEADLINE]
-        low, high = found["ci95"]
-        colour = _colour(model, candidate)
-        axes.plot([low, high], [line, line], color=colour, linewidth=2, solid_capstyle="butt")
-        axes.plot([found["value"]], [line], "o", color=colour, markersize=7)
-        chosen = model["name"] == candidate
-        text = short(found["value"]) + (" candidate" if chosen else "")
-        weight = "bold" if chosen else "normal"
-        axes.text(high + 0.015 * reach, line, text, va="center", fontweight=weight)
-    axes.set_yticks(range(len(models)), [model["name"] for model in models])
-    axes.invert_yaxis()
-    axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_xlim(0, reach * 1.28)  # room for the words
-    axes.set_xlabel("NDCG@10, with 95 % interval")
-    _plain(axes)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    return figure
+    with mpl.rc_context(STYLE):
+        return svg(cost_figure(evaluation, timings, candidate))
 
 
 def cost_figure(
@@ -105,12 +53,12 @@ def cost_figure(
         x = max(timings[model["name"]]["batch1_p50"], 1e-3)
         found = model["metrics"][HEADLINE]
         area = 1400 * model["bytes"] / largest + 12
-        colour = _colour(model, candidate)
+        shade = colour(model, candidate)
         order = 3 if model["name"] == candidate else 2
         axes.scatter(
-            [x], [found["value"]], s=area, color=colour, alpha=0.6, linewidths=0, zorder=order
+            [x], [found["value"]], s=area, color=shade, alpha=0.6, linewidths=0, zorder=order
         )
-        axes.plot([x, x], found["ci95"], color=colour, linewidth=1.5, zorder=order)
+        axes.plot([x, x], found["ci95"], color=shade, linewidth=1.5, zorder=order)
         points.append((x, found["value"], area, model))
     front = pareto_front([(x, y) for x, y, _, _ in points])
     if front:
@@ -127,7 +75,7 @@ def cost_figure(
         "one request, median milliseconds (logarithmic); area of a disc: bytes; line: Pareto front"
     )
     axes.set_ylabel("NDCG@10, with 95 % interval")
-    _plain(axes)
+    plain(axes)
     if len(points) <= MOST_NAMED:
         names = [_named(model, candidate) for *_, model in points]
         _label(figure, axes, points, names, candidate)
@@ -215,26 +163,3 @@ def _size(count: int) -> str:
     if count >= 2**20:
         return f"{count / 2**20:.1f} MiB"
     return f"{count / 2**10:.0f} KiB"
-
-
-def _colour(model: ModelResult, candidate: str) -> str:
-    if model["name"] == candidate:
-        return ACCENT
-    return PLAIN if model["kind"] == BASELINE else MODEL
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_color(PLAIN)
-    axes.grid(axis="x", color=PLAIN, alpha=0.25, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", which="both", color=PLAIN)
-    axes.patch.set_alpha(0)
-
-
-def _svg(figure: Figure) -> str:
-    stream = StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    head, start, body = stream.getvalue().partition("<defs>")
-    return head + _ADAPTIVE + start + body.replace(INK, "currentColor")

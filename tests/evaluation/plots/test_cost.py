@@ -1,4 +1,4 @@
-from slmrec.evaluation.plots import pareto_front
+from slmrec.evaluation.plots.cost import pareto_front
 
 
 def test_the_front_holds_what_nothing_beats_at_no_more_cost() -> None:
