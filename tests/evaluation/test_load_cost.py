@@ -1,10 +1,9 @@
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -117,9 +116,8 @@ def test_the_model_is_named_when_its_process_hangs(monkeypatch, tmp_path, servab
     monkeypatch.setattr(sys, "executable", str(hanging))
     with pytest.raises(SlmrecError, match=r"model 'served': .* not done within 0.2 s"):
         measure_loads({"served": servable}, HISTORIES, CONFIG, 1, limit_seconds=0.2)
-    me = str(os.getpid())
-    children = subprocess.run(["ps", "--ppid", me, "-o", "args="], capture_output=True, text=True)
-    assert str(hanging) not in children.stdout
+    children = psutil.Process().children()
+    assert not [child for child in children if str(hanging) in child.cmdline()]
 
 
 def test_nothing_is_found_where_no_model_is_stored():
