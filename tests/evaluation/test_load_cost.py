@@ -39,7 +39,7 @@ def answers(name, seconds, imported, peak):
     said = iter(zip(seconds, imported, peak, strict=True))
 
     class Process:
-        order: list[str] = []  # noqa: RUF012
+        order = []  # noqa: RUF012
 
         def __init__(self, model, job, limit):
             self.model = model
@@ -75,6 +75,16 @@ def test_figures_are_medians_of_models_that_took_turns(monkeypatch, servable):
         *("import a", "import b", "load a", "load b"),
         *("import c", "load c"),
     ]
+
+
+def test_models_that_do_not_serve_are_loaded_once(monkeypatch, servable, sasrec):
+    process = answers("none", [], [], [])
+    monkeypatch.setattr(load_cost, "_Process", process)
+    three = EvaluateModels(batch_users=4, load_processes=3)
+    models = {"sasrec": sasrec, "a": servable, "b": servable}
+    assert set(measure_loads(models, HISTORIES, three, 1)) == set(models)
+    loads = [what.split()[1] for what in process.order if what.startswith("load")]
+    assert loads == ["sasrec", "a", "b", "a", "b", "b", "a"]
 
 
 def test_a_servable_is_loaded_without_torch_and_a_torch_model_with_it(servable, sasrec):

@@ -28,7 +28,8 @@ class EvaluateModels(Section):
     batch_users: Positive = 64
     """Users a request in the timing of batches."""
     load_processes: Positive = 3
-    """Fresh processes a model, one after another, in which its load time and memory are measured."""
+    """Fresh processes a servable in which its load time and memory are measured; the median counts.
+    Models that need torch do not serve and get one: the import alone takes seconds."""
     probe_users: Positive = 2000
     """Test users, evenly spread, of whom the costlier questions are asked: sampled negatives, shortened
     histories."""

@@ -39,7 +39,7 @@ def measure_loads(
     own_histories: Mapping[str, Sequence[History]] | None = None,
     limit_seconds: float = LIMIT_SECONDS,
 ) -> Timings:
-    """Open each stored model in `load_processes` fresh processes, the models taking turns.
+    """Open each servable in `load_processes` fresh processes, in turns, and every other model in one.
 
     A process imports what the model needs (a servable needs no torch), opens the artifact as a service
     does, every byte checked, and answers: one user, `REQUESTS` single ones, then `batch_users` at once.
@@ -62,7 +62,9 @@ def measure_loads(
             jobs[name] = Path(folder) / f"{number}.json"
             write_json(jobs[name], _job(model, asked, config, threads))
         for turn in range(config.load_processes):
-            order = rotated(names, turn)
+            order = [
+                name for name in rotated(names, turn) if turn == 0 or models[name].kind == SERVABLE
+            ]
             for start in range(0, len(order), _SIDE_BY_SIDE):
                 group = order[start : start + _SIDE_BY_SIDE]
                 with ExitStack() as stack:
