@@ -87,7 +87,7 @@ def build(items: int, weights: str, folder: Path) -> Servable:
     sample = [generator.integers(1, items + 1, size=LENGTH).astype(np.int32) for _ in range(64)]
     artifact, _ = export_servable(
         model,
-        pl.DataFrame({"item_index": range(1, items + 1)}),
+        catalogue(items),
         Variant(name=weights, weights=weights),
         folder / "servable",
         calibration=sample,
@@ -95,6 +95,12 @@ def build(items: int, weights: str, folder: Path) -> Servable:
         inputs={},
     )
     return Servable(artifact)
+
+
+def catalogue(items: int) -> pl.DataFrame:
+    """Items by number, each met as often as the others."""
+    numbers = pl.DataFrame({"item_index": range(1, items + 1)})
+    return numbers.with_columns(item_id=pl.col("item_index").cast(str), count=pl.lit(1))
 
 
 def histories(users: int, items: int) -> tuple[np.ndarray, np.ndarray]:

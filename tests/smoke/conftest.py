@@ -20,7 +20,6 @@ TINY = [
     "train_teacher.training.epochs=2",
     "distill_student.training.epochs=2",
     "monitor_drift.min_users=20",
-    "monitor_drift.permutations=699",
     "evaluate_models.resamples=200",
     "evaluate_models.latency_requests=10",
     "evaluate_models.load_processes=1",
