@@ -26,6 +26,8 @@ TEACHER_CACHE_VARIABLE = "SLMREC_TEACHER_CACHE"
 """Set by the local run: the folder where `cache_teacher` keeps finished shards for later runs."""
 CHECKPOINTS_VARIABLE = "SLMREC_CHECKPOINTS"
 """Set by the local run: the folder in which a training that is stopped finds itself again."""
+EVIDENTLY_VARIABLE = "SLMREC_EVIDENTLY"
+"""Set by the local run: the folder that keeps Evidently's reports of all runs, for `evidently ui`."""
 PROCESSES_VARIABLE = "SLMREC_PROCESSES"
 """How many processes a training step trains with, one a GPU; one when it is not set."""
 

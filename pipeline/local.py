@@ -23,6 +23,7 @@ from components import images
 from components.runtime import (
     CHECKPOINTS_VARIABLE,
     EVENTS_VARIABLE,
+    EVIDENTLY_VARIABLE,
     TEACHER_CACHE_VARIABLE,
     output_digest,
 )
@@ -56,6 +57,11 @@ class Home:
     def task_cache(self) -> Path:
         """KFP's record of which task gave which artifacts."""
         return self.path / "cache" / "tasks"
+
+    @property
+    def evidently(self) -> Path:
+        """A workspace of Evidently with the reports of all runs."""
+        return self.path / "evidently"
 
     @property
     def teacher_cache(self) -> Path:
@@ -168,6 +174,7 @@ def run_pipeline(
     kept = {
         CHECKPOINTS_VARIABLE: str(checkpoints.resolve()),
         TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
+        EVIDENTLY_VARIABLE: str(home.evidently.resolve()),
     }
     with _environment(folder, reader.path, kept), children_end_with_us(), reader:
         try:

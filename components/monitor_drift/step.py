@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.runtime import ROOT, step
+from components.runtime import EVIDENTLY_VARIABLE, ROOT, step
 from slmrec.artifacts import open_artifact, publish
 from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
@@ -66,6 +66,7 @@ def run(
             from slmrec.drift.tabular import write_evidently
 
             newest = found.comparisons[0]
+            workspace = os.environ.get(EVIDENTLY_VARIABLE)
             write_evidently(
                 found.log,
                 newest.reference,
@@ -73,6 +74,7 @@ def run(
                 settings.evidently_rows,
                 settings.seed,
                 directory,
+                Path(workspace) if workspace else None,
             )
     alarms = content["alarms"]
     cause = f" · {alarms[0]['sentence']}" if alarms else ""

@@ -54,12 +54,15 @@ def save_log(path, turned, *, order_only=False):
     return str(path)
 
 
-def run_step(*arguments):
+def run_step(*arguments, workspace=""):
     # In its own process, as the pipeline runs it: what Evidently warns of on import stays there.
     return subprocess.run(
         [sys.executable, "-c", STEP, *arguments],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "SLMREC_EVENTS"},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "SLMREC_EVENTS"},
+            "SLMREC_EVIDENTLY": str(workspace),
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -69,7 +72,13 @@ def run_step(*arguments):
 @pytest.mark.parametrize(("turned", "verdict"), [(True, "drift"), (False, "stable")])
 def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict):
     sequences = save_log(tmp_path / "sequences", turned)
-    said = run_step(sequences, str(tmp_path / "registry"), CONFIG, str(tmp_path / "report"))
+    said = run_step(
+        sequences,
+        str(tmp_path / "registry"),
+        CONFIG,
+        str(tmp_path / "report"),
+        workspace=tmp_path / "evidently",
+    )
     assert said == verdict
     report = open_artifact(tmp_path / "report", "drift_report")
     names = {path.name for path in report.path.iterdir()}
@@ -92,6 +101,10 @@ def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict
             *("touched_share", "threshold", "sentence"),
         }
     assert json.loads((report.path / "evidently.json").read_text())["metrics"]
+    (project,) = (tmp_path / "evidently").glob("*/metadata.json")
+    assert json.loads(project.read_text())["name"] == "slmrec"
+    (kept,) = project.parent.glob("snapshots/*.json")
+    assert json.loads(kept.read_text())
 
 
 def register(registry, folder, number, trained_until):

@@ -15,6 +15,8 @@ from evidently.presets import DataDriftPreset
 
 from slmrec.drift.windows import Timeline, Window
 
+PROJECT = "slmrec"
+"""What the workspace calls the reports of all runs."""
 FEATURES = ("place in the window", "log gap", "popularity rank", "hour", "weekday")
 # Widget ids are drawn anew each time: version 7 UUIDs, and a random name for the page's variable.
 _RANDOM_ID = re.compile(
@@ -23,11 +25,18 @@ _RANDOM_ID = re.compile(
 
 
 def write_evidently(
-    log: Timeline, reference: Window, current: Window, rows: int, seed: int, directory: Path
+    log: Timeline,
+    reference: Window,
+    current: Window,
+    rows: int,
+    seed: int,
+    directory: Path,
+    workspace: Path | None = None,
 ) -> None:
     """Write `evidently.json` and `evidently.html`: how each feature's distribution differs.
 
     At most `rows` interactions of each window, drawn by lot. The same windows give the same bytes.
+    `workspace`: a folder that `evidently ui --workspace` shows, to which the report is added.
     """
     rng = np.random.default_rng(seed)
     # Ranks come from before both windows, so that neither has chosen its own favourites.
@@ -45,6 +54,13 @@ def write_evidently(
     page = directory / "evidently.html"
     snapshot.save_html(str(page))
     page.write_text(_number_ids(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if workspace is not None:
+        from evidently.ui.workspace import Workspace  # takes seconds more
+
+        place = Workspace.create(str(workspace))
+        found = place.search_project(PROJECT)
+        project = found[0] if found else place.create_project(PROJECT)
+        place.add_run(project.id, snapshot, name=f"window of {len(current.items):,} interactions")
 
 
 def _features(
