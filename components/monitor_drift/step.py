@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.drift.examples import Names
+from slmrec.drift.handed_out import HandedOut, read_handed_out
 from slmrec.drift.monitor import monitor
 from slmrec.drift.report import KIND, write_report
 from slmrec.drift.serving import Serving
@@ -24,6 +26,7 @@ from slmrec.policy import load_policy
 from slmrec.progress import Progress
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import MODEL, Version
+from slmrec.storage.files import fetch
 
 POLICY = ROOT / "validation" / "drift.yaml"
 
@@ -51,6 +54,7 @@ def run(
         order_only=data.artifact.json("card.json")["order_only"],
         serving=serving,
         categories=_categories(data),
+        handed_out=_handed_out(settings.recommendations, data),
     )
     properties: dict[str, Any] = {
         "verdict": found.verdict,
@@ -116,6 +120,13 @@ def _opened(
         progress.say(f"version {number} cannot be asked what it would list: {error}")
         return None
     return TranslatedServable(servable, data.item_table, f"version {number}")
+
+
+def _handed_out(place: str, data: Sequences) -> HandedOut | None:
+    if not place:
+        return None
+    with TemporaryDirectory() as folder:
+        return read_handed_out(fetch(place, Path(folder)), data)
 
 
 def _categories(data: Sequences) -> NDArray[np.int64] | None:

@@ -126,6 +126,9 @@ class MonitorDrift(Section):
     """Label permutations for each p-value: p = (k + 1) / (permutations + 1)."""
     false_discovery_rate: Rate = 0.01
     """Benjamini-Hochberg level across all statistics."""
+    recommendations: str = ""
+    """Lists that people were given, a file of `recommend` (a path or a `gs://` URI): how much of them
+    production would list today is told. Empty: nobody was given any."""
     evidently_rows: Positive = 5000
     """Rows of each side in the Evidently report."""
     seed: Seed = 17

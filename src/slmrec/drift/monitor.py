@@ -11,6 +11,7 @@ from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences
 from slmrec.drift.difference import Difference, benjamini_hochberg
 from slmrec.drift.examples import Names, example_lists, moved_items, quality_segments
+from slmrec.drift.handed_out import HandedOut, compare_handed_out
 from slmrec.drift.log_statistics import compare_logs
 from slmrec.drift.sentences import sentence
 from slmrec.drift.serving import People, Serving, look
@@ -59,6 +60,7 @@ class DriftReport:
     comparisons: tuple[Comparison, ...]
     thresholds: DriftThresholds
     serving: Serving | None = None
+    handed_out: HandedOut | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def monitor(
     order_only: bool = False,
     serving: Serving | None = None,
     categories: NDArray[np.int64] | None = None,
+    handed_out: HandedOut | None = None,
 ) -> DriftReport:
     """Compare the newest window of the log with the past.
 
@@ -115,6 +118,7 @@ def monitor(
 
     `serving` is asked about people of every window: states, lists, and, in windows that it did not
     learn from, what they did next. `categories` int64 [items + 1] numbers each item's category.
+    `handed_out` are lists that people were given, of which the report tells what is left.
 
     `drift` needs one statistic to alarm in the newest window and in the one before, `watch` is an
     alarm in the newest alone. A model that was trained on part of the newest window has learned
@@ -145,7 +149,7 @@ def monitor(
         comparisons.append(_compare(watched, pair, index, config, thresholds, asked))
         progress.update(index + 1, config.history_windows + 1, f"window {index + 1}")
     verdict, reason = _verdict(comparisons, windows, seen, config)
-    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving)
+    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving, handed_out)
 
 
 def summarise(report: DriftReport, names: Names) -> dict[str, Any]:
@@ -276,13 +280,16 @@ def _novelty(serving: Serving) -> NDArray[np.float64]:
 def _details(report: DriftReport, names: Names) -> dict[str, Any]:
     """What moved, by item, by person and by group, in the newest window."""
     if not report.comparisons:
-        return {"moved_items": [], "example_lists": [], "segments": []}
+        return {"moved_items": [], "example_lists": [], "segments": [], "handed_out": None}
     newest = report.comparisons[0]
     lists = newest.people
     return {
         "moved_items": moved_items(newest.reference, newest.current, names),
         "example_lists": [] if lists is None else example_lists(*lists, names),
         "segments": [] if lists is None else quality_segments(*lists),
+        "handed_out": None
+        if lists is None or report.handed_out is None
+        else compare_handed_out(report.handed_out, lists[1]),
     }
 
 
