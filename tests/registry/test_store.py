@@ -189,6 +189,17 @@ def test_a_rollback_goes_further_back_each_time_and_never_forward(registry, add)
     assert moves[3:] == [("rollback", 2, 3), ("rollback", 3, 1)]
 
 
+def test_a_repeated_rollback_changes_nothing_when_it_names_what_served(registry, add):
+    served(registry, add, 1, 3, 2)
+    evidence = {"drift": "d1"}
+    meant = {"reason": "complaints", "actor": "me", "time": WHEN, "expected_current": 2}
+    assert registry.rollback(**meant, evidence=evidence).evidence == evidence
+    with pytest.raises(RegistryConflict, match="was version 2 and became version 3 meanwhile"):
+        registry.rollback(**meant)
+    assert registry.production().number == 3
+    assert len(registry.decisions()) == 4
+
+
 def test_a_rollback_after_a_rollback_and_a_promotion_skips_what_was_taken_back(registry, add):
     served(registry, add, 1, 2)
     roll_back(registry)

@@ -177,14 +177,23 @@ class Registry:
 
         return self._change(decide)[0]
 
-    def rollback(self, *, reason: str, actor: str, time: str) -> Decision:
+    def rollback(
+        self,
+        *,
+        reason: str,
+        actor: str,
+        time: str,
+        expected_current: int | None = None,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Decision:
         """Make production what it was before the present version was promoted.
 
-        A second rollback goes one promotion further back, never forward again. Raises
-        `RegistryConflict` when there is nothing to go back to, `ArtifactError` when that version or its
-        model is not whole.
+        A second rollback goes one promotion further back, never forward again; a caller who names
+        `expected_current`, what serves as far as he knows, cannot do that by repeating himself. Raises
+        `RegistryConflict` when production is another, or there is nothing to go back to, and
+        `ArtifactError` when that version or its model is not whole.
         """
-        seen: list[int | None] = []
+        seen: list[int | None] = [] if expected_current is None else [expected_current]
 
         def decide(channels: Channels) -> list[Decision]:
             seen.append(channels.production)
@@ -201,7 +210,7 @@ class Registry:
                     "nothing served before it; promote another version instead"
                 )
             self._require(earlier, channels)
-            return [_decision(channels, ROLLBACK, earlier, reason, actor, time)]
+            return [_decision(channels, ROLLBACK, earlier, reason, actor, time, evidence)]
 
         return self._change(decide)[0]
 
