@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from pipeline import datasets, registry, study
+from pipeline.dashboard import dashboard
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
@@ -24,6 +25,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
 app.command()(recommend)
+app.command()(dashboard)
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""

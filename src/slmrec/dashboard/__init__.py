@@ -1,0 +1,1 @@
+"""The page on which a person sees what changed and decides: rendered on the server, without scripts."""
