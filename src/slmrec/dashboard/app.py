@@ -150,7 +150,7 @@ def _report(content: bytes | None, *, scripts: bool) -> Response[bytes]:
 
 def _forms(desk: Desk) -> list[Any]:
     @post("/decisions/{action:str}", status_code=303)
-    async def submit(request: Ask) -> Response[None]:
+    async def submit(request: Ask) -> Response[Any]:
         fields = await _fields(request)
         desk.check_form(request, fields)
         form = read_form(request.path_params["action"], fields, desk.records.now())
@@ -181,7 +181,7 @@ def _forms(desk: Desk) -> list[Any]:
         return answer
 
     @post("/logout", status_code=303)
-    async def leave(request: Ask) -> Response[None]:
+    async def leave(request: Ask) -> Response[Any]:
         desk.check_form(request, await _fields(request))
         answer = _see("/login")
         answer.delete_cookie(SESSION)
@@ -202,7 +202,7 @@ def _ours(path: str) -> str:
 
 
 def _see(path: str) -> Response[Any]:
-    return Response(None, status_code=303, headers={"location": path})
+    return Response(b"", status_code=303, media_type="text/plain", headers={"location": path})
 
 
 async def _fields(request: Ask) -> dict[str, str]:

@@ -150,7 +150,7 @@ def costs_svg(spots: Sequence[Spot]) -> str:
 def graph_svg(layers: Sequence[Sequence[Node]], edges: Sequence[tuple[str, str]]) -> str:
     """Draw steps from top to bottom, a row a layer."""
     widest = max((len(layer) for layer in layers), default=1)
-    box, gap, row, tall = 230, 24, 78, 46
+    box, gap, row, tall = 230, 24, 62, 44
     width = widest * (box + gap) + gap
     places = {}
     for depth, layer in enumerate(layers):

@@ -33,6 +33,12 @@ def causes(alarms: object) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: -(row["touched_share"] or 0.0))
 
 
+def followed(records: Records) -> list[str]:
+    """The statistics that have a page: those of the newest report."""
+    found = records.drift()
+    return [statistic(row)["slug"] for row in rows(found.content, "statistics")] if found else []
+
+
 def statistic(row: Mapping[str, Any]) -> dict[str, Any]:
     """One statistic of `drift.json`, whatever its family; what else it holds is `more`."""
     name = text(row, "name") or "?"
@@ -83,6 +89,7 @@ def build(records: Records, arguments: Arguments) -> Page:
             "example_lists": _examples(found.content),
             "evidently": "evidently.html" in found.holding.manifest.files,
         },
+        "followed": followed(records),
         "runs": _verdicts(records),
     }
     title = f"Drift in run {found.run.run_id}" if run else "Drift"
@@ -207,9 +214,7 @@ def _examples(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _statistics(records: Records) -> Iterable[Arguments]:
-    found = records.drift()
-    names = [text(row, "name") or "?" for row in rows(found.content, "statistics")] if found else []
-    return [{"statistic": slug(name)} for name in names]
+    return [{"statistic": one} for one in followed(records)]
 
 
 def _runs(records: Records) -> Iterable[Arguments]:

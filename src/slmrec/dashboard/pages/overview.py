@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from slmrec.dashboard.pages.drift import causes
+from slmrec.dashboard.pages.drift import causes, followed
 from slmrec.dashboard.pages.view import Arguments, View
 from slmrec.dashboard.records import Records, Registered
 from slmrec.dashboard.rendering import Page
@@ -37,6 +37,7 @@ def build(records: Records, arguments: Arguments) -> Page:
         "causes": causes(drift.content.get("alarms") if drift else alarms),
         "drift_digest": drift.digest if drift else None,
         "drift_gone": gone,
+        "followed": followed(records),
         "run": None
         if newest is None or summary is None
         else {
