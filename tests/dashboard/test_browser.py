@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,6 +48,8 @@ def serve() -> Iterator[object]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
         thread.start()
         running.append((server, thread, socket))
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
         return f"http://127.0.0.1:{socket.getsockname()[1]}"
 
     yield serve
