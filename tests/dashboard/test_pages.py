@@ -98,6 +98,8 @@ def test_two_versions_are_compared_on_the_same_users_when_one_evaluation_judged_
     judged = {row["name"]: row["judged"] for row in found["rows"]}
     assert judged["NDCG@10"] == "better"
     assert judged["bytes"] == "worse"
+    alone = client.get("/api/models/compare/1/3").json()["rows"][0]
+    assert (alone["name"], alone["judged"]) == ("NDCG@10", "within chance")  # both [.2, .3]
 
 
 def test_a_run_shows_its_graph_and_from_what_each_artifact_was_made(client):

@@ -1,5 +1,6 @@
 """The server: every page and its twin under /api, the reports in their frames, the decisions."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from anyio.to_thread import run_sync as to_thread
 from litestar import Litestar, Request, Response, get, post
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
@@ -154,7 +154,7 @@ def _forms(desk: Desk) -> list[Any]:
         fields = await _fields(request)
         desk.check_form(request, fields)
         form = read_form(request.path_params["action"], fields, desk.records.now())
-        made = await to_thread(decide, desk.records, form, request.scope[_ACTOR])  # type: ignore[literal-required]
+        made = await asyncio.to_thread(decide, desk.records, form, request.scope[_ACTOR])  # type: ignore[literal-required]
         return _see("/decisions" if made is None else f"/decisions/{made.number}")
 
     @get("/login", sync_to_thread=False)

@@ -111,13 +111,12 @@ def build_comparison(records: Records, arguments: Arguments) -> Page:
     registered = records.registered()
     one, other = (_find(registered, arguments, name) for name in ("one", "other"))
     rows_ = []
+    paired = _paired(records, one, other)
     first, second = records.figures(one), records.figures(other)
     for key, label, form, better in FIGURES:
         a, b = (_value(figures[key]) for figures in (first, second))
         change = None if a is None or b is None else b - a
-        verdict = ""
-        if change and better:
-            verdict = "better" if (change > 0) == (better == "more") else "worse"
+        judged = _judged(key, change, better, (first[key], second[key]), paired)
         rows_.append(
             {
                 "name": label,
@@ -127,7 +126,7 @@ def build_comparison(records: Records, arguments: Arguments) -> Page:
                 "other_ci95": _ends(second[key]),
                 "change": change,
                 "form": form,
-                "judged": verdict,
+                "judged": judged,
             }
         )
     data = {
@@ -143,7 +142,7 @@ def build_comparison(records: Records, arguments: Arguments) -> Page:
             {"name": name, "one": value, "other": asdict(other.data)[name]}
             for name, value in asdict(one.data).items()
         ],
-        "paired": _paired(records, one, other),
+        "paired": paired,
         "same_users": one.data.sequences_digest == other.data.sequences_digest,
     }
     title = f"Version {one.number} and version {other.number}"
@@ -209,6 +208,28 @@ def _paired(records: Records, one: Version, other: Version) -> dict[str, Any] | 
                     "judged": judged.number,
                 }
     return None
+
+
+def _judged(
+    key: str,
+    change: float | None,
+    better: str,
+    found: tuple[Any, Any],
+    paired: Mapping[str, Any] | None,
+) -> str:
+    """Whether a change is for the better, as far as its intervals tell."""
+    if not change or not better:
+        return ""
+    ends = [_ends(one) for one in found]
+    if paired is not None and paired["metric"] == key:
+        apart = paired["ci95"][0] > 0 or paired["ci95"][1] < 0
+    elif ends[0] is not None and ends[1] is not None:
+        apart = ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0]
+    else:
+        apart = True
+    if not apart:
+        return "within chance"
+    return "better" if (change > 0) == (better == "more") else "worse"
 
 
 def _value(found: Any) -> float | None:
