@@ -128,7 +128,8 @@ def _graph(steps: list[dict[str, Any]], graph: tuple[list[str], _Edges]) -> str:
         found = instances.get(name, [])
         seconds = sum(step["seconds"] or 0.0 for step in found)
         cached = sum(step["cached"] for step in found)
-        words = [f"{len(found)} ×" if len(found) > 1 else "", TEMPLATES.filters["long"](seconds)]
+        words = [str(TEMPLATES.filters["long"](seconds))]
+        words.append(f"in all, {len(found)} times" if len(found) > 1 else "")
         words.append("from the cache" if found and cached == len(found) else "")
         state = "skipped" if not found else "cached" if cached == len(found) else "done"
         note = " ".join(filter(None, words)) if found else "not run"
