@@ -4,12 +4,16 @@ import html
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from litestar.testing import TestClient
 
+from slmrec.dashboard.app import create_app
 from slmrec.dashboard.security import Access
 from slmrec.errors import RegistryConflict
 from slmrec.registry.store import Registry
-from tests.dashboard.conftest import fields
-from tests.dashboard.homes import NOW, make_run
+from slmrec.storage.bucket import Bucket
+from tests.dashboard.conftest import HERE, fields
+from tests.dashboard.homes import NOW, add_version, make_run
+from tests.storage.cloud import client_of, serve_bucket
 
 SAID = {"actor": "bob", "time": NOW.isoformat(timespec="seconds")}
 
@@ -73,6 +77,27 @@ def test_a_repeated_click_changes_nothing(client, registry, action):
     assert first.headers["location"] == second.headers["location"] == "/decisions/4"
     assert registry.channels() == after
     assert len(registry.decisions()) == 4
+
+
+def test_decisions_act_on_a_registry_in_a_bucket(home, tmp_path, registry):
+    with serve_bucket("models") as (_, address), client_of(address) as storage:
+        remote = Registry(Bucket("gs://models/registry", client=storage, timeout=5))
+        for number in (1, 2):
+            add_version(remote, tmp_path / "remote" / str(number), "int8", number)
+        remote.promote(1, None, reason="r", **SAID)
+        remote.propose(2, reason="r", **SAID)
+        app = create_app(home, remote, Access(actor="ann"), lambda: NOW)
+        with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+            client.follow_redirects = False
+            for path in ("/", "/models", "/models/2", "/models/2/reports/evaluation"):
+                assert client.get(path).status_code == 200
+            assert submit(client, "promote").status_code == 303
+            assert remote.production().number == 2
+            sent = form(client, "rollback")
+            for _ in range(2):
+                answer = client.post("/decisions/rollback", data=sent)
+                assert answer.headers["location"] == "/decisions/4"
+            assert remote.production().number == 1
 
 
 def test_two_clicks_at_once_roll_back_once(client, registry):
