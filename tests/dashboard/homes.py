@@ -38,6 +38,7 @@ def drift(effect: float, words: Sequence[str]) -> dict[str, object]:
         statistic(name, effect * (1 + place % 2), words[place % len(words)])
         for place, name in enumerate(named)
     ]
+    side = {"users": 9, "enough_users": True, "value": 0.25, "ci95": [0.125, 0.5]}
     window = {"first": LAST - 86_400, "last": LAST, "interactions": 1000, "users": 100}
     return {
         "verdict": "drift" if effect >= 0.05 else "stable",
@@ -51,8 +52,13 @@ def drift(effect: float, words: Sequence[str]) -> dict[str, object]:
         "moved_items": [
             {"item_id": word, "title": word, "before": 0.01, "after": 0.02} for word in words
         ],
+        "segments": [
+            {"kind": word, "name": word, "reference": side, "current": {**side, "users": 7}}
+            for word in words
+        ],
         "example_lists": [
-            {"user": word, "before": [word, "Alien"], "after": [word, "Brazil"]} for word in words
+            {"user": word, "before": [word, "Alien"], "after": [word, "Brazil"], "shared": 0.5}
+            for word in words
         ],
     }
 

@@ -196,16 +196,30 @@ def _verdicts(records: Records) -> list[dict[str, Any]]:
 def _tables(content: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Every list of objects: items and segments that moved, and whatever a family adds."""
     return {
-        key: plain(rows(content, key)[:100])
+        key: _table(rows(content, key)[:100])
         for key in content
         if key not in _KNOWN and key != _EXAMPLES and rows(content, key)
     }
+
+
+def _table(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the same columns; what an object holds has columns of its own."""
+    flat = []
+    for row in plain(found):
+        cells: dict[str, Any] = {}
+        for key, value in row.items():
+            inner = value if isinstance(value, dict) else None
+            cells |= {key: value} if inner is None else {f"{key} {k}": v for k, v in inner.items()}
+        flat.append(cells)
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    return [{key: row.get(key) for key in columns} for row in flat]
 
 
 def _examples(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "user": str(row.get("user", "?")),
+            "shared": pick(row, "shared", of=float),
             "before": [str(title) for title in (pick(row, "before", of=list) or [])[:20]],
             "after": [str(title) for title in (pick(row, "after", of=list) or [])[:20]],
         }
