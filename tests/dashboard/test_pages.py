@@ -80,6 +80,8 @@ def test_a_new_family_and_its_tables_are_shown_without_a_change(client):
     page = client.get("/drift").text
     for words in ("Embeddings", "User state shift", "Moved items", "Brazil", "(new)", "(gone)"):
         assert words in page
+    moved = client.get("/api/drift").json()["found"]["moved"]["moved_items"][0]
+    assert list(moved) == ["title", "item_id", "before", "after"]
     for words in ("Segments", "Reference ci95", "0.125, 0.5", "50.0% of the list is the same"):
         assert words in page
 

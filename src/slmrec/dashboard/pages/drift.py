@@ -13,6 +13,8 @@ from slmrec.dashboard.values import pick, plain, rows, slug, text
 RUNS_SHOWN = 60
 _KNOWN = {"verdict", "reason", "alarms", "statistics", "windows", "history"}
 _EXAMPLES = "example_lists"
+_FIRST = ("title", "item_id", "kind", "name", "before", "after", "reference", "current")
+"""Columns that a reader looks for first; in the file keys are in the order of the alphabet."""
 _COLUMNS = {
     "name",
     "family",
@@ -211,8 +213,13 @@ def _table(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             inner = value if isinstance(value, dict) else None
             cells |= {key: value} if inner is None else {f"{key} {k}": v for k, v in inner.items()}
         flat.append(cells)
-    columns = list(dict.fromkeys(key for row in flat for key in row))
+    columns = sorted(dict.fromkeys(key for row in flat for key in row), key=_rank)
     return [{key: row.get(key) for key in columns} for row in flat]
+
+
+def _rank(column: str) -> int:
+    word = column.split(" ")[0]
+    return _FIRST.index(word) if word in _FIRST else len(_FIRST)
 
 
 def _examples(content: Mapping[str, Any]) -> list[dict[str, Any]]:
