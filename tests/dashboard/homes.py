@@ -43,7 +43,9 @@ def drift(effect: float, words: Sequence[str]) -> dict[str, object]:
     return {
         "verdict": "drift" if effect >= 0.05 else "stable",
         "reason": f"because {words[0]}",
-        "alarms": [row for row in statistics if row["alarm"]],
+        "alarms": sorted(
+            (row for row in statistics if row["alarm"]), key=lambda row: -row["touched_share"]
+        ),
         "statistics": statistics,
         "windows": {"current": window, "reference": window},
         "history": [

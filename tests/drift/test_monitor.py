@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,6 +116,21 @@ def test_alarms_come_by_touched_traffic_when_several_alarm(make_log, any_effect)
     assert found["alarms"][0]["name"] == "item_popularity"
     assert len(found["history"]) == 2
     assert found["history"][-1]["statistics"] == found["statistics"]
+
+
+def test_what_people_do_comes_before_what_that_does_to_production(make_log, any_effect):
+    report = watch(make_log(1, shift_at=0.8, users=240), any_effect)
+    (newest, *_), thresholds = report.comparisons, report.thresholds
+    popularity = newest.find("item_popularity")[0]
+    states = replace(popularity, name="user_states", family="embeddings", touched_share=0.99)
+    widened = replace(
+        newest,
+        differences=(states, *newest.differences),
+        alarmed=(True, *newest.alarmed),
+    )
+    found = summarise(replace(report, comparisons=(widened,), thresholds=thresholds), Names())
+    assert found["alarms"][-1]["name"] == "user_states"
+    assert found["alarms"][0]["family"] == "data"
 
 
 def test_the_report_is_the_same_when_it_is_made_twice(make_log, any_effect):

@@ -153,7 +153,11 @@ def monitor(
 
 
 def summarise(report: DriftReport, names: Names) -> dict[str, Any]:
-    """The content of `drift.json`: plain numbers and texts, alarms by the traffic they touch."""
+    """The content of `drift.json`: plain numbers and texts.
+
+    Alarms come by the traffic they touch: first what people do otherwise, then what that does to what
+    production makes of them.
+    """
     comparisons = [_summarise(comparison, report.thresholds) for comparison in report.comparisons]
     newest: Mapping[str, Any] = comparisons[0] if comparisons else {"statistics": []}
     alarms = [
@@ -164,7 +168,9 @@ def summarise(report: DriftReport, names: Names) -> dict[str, Any]:
     return {
         "verdict": report.verdict,
         "reason": report.reason,
-        "alarms": sorted(alarms, key=lambda alarm: -alarm["touched_share"]),
+        "alarms": sorted(
+            alarms, key=lambda alarm: (alarm["family"] in ASKED, -alarm["touched_share"])
+        ),
         "statistics": newest["statistics"],
         "windows": {key: newest[key] for key in ("current", "reference") if key in newest},
         "production": None if report.serving is None else report.serving.version,

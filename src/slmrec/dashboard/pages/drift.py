@@ -30,9 +30,8 @@ _COLUMNS = {
 
 
 def causes(alarms: object) -> list[dict[str, Any]]:
-    """Alarms by the traffic they touch, the most first."""
-    found = [statistic(row) for row in rows({"alarms": alarms}, "alarms")]
-    return sorted(found, key=lambda row: -(row["touched_share"] or 0.0))
+    """Alarms in the order of the report: by the traffic they touch, causes before consequences."""
+    return [statistic(row) for row in rows({"alarms": alarms}, "alarms")]
 
 
 def followed(records: Records) -> list[str]:
