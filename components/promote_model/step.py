@@ -87,7 +87,11 @@ def run(
     }
     now = datetime.now(UTC).isoformat(timespec="seconds")
     store.propose(
-        version.number, reason=f"candidate of the run of {started}", actor=ACTOR, time=now
+        version.number,
+        reason=f"candidate of the run of {started}",
+        actor=ACTOR,
+        time=now,
+        began=started,
     )
     promoted, reason = _settle(store, version, production, gates, now, evidence, settings.approval)
     previous = production.number if production else None
@@ -124,9 +128,10 @@ def _settle(
     """The number that was promoted, None after a refusal, and why."""
     if production is not None and version.number == production.number:
         return version.number, "already production"
+    seen = store.channels().taken_back
     taken_back = sorted(
         number
-        for number in store.channels().taken_back
+        for number in seen
         if store.has(number) and store.version(number).model_digest == version.model_digest
     )
     refused = [gate for gate in gates if not gate.passed]
@@ -153,6 +158,7 @@ def _settle(
         actor=ACTOR,
         time=now,
         evidence=evidence,
+        taken_back=seen,
     )
     return version.number, reason
 

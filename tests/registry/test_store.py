@@ -1,5 +1,7 @@
 """The registry's behaviour, the same in a folder and in a bucket."""
 
+import contextlib
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from slmrec.registry.decisions import DecisionLog
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import DataFacts, Versions
 from slmrec.storage.bucket import Bucket
-from slmrec.storage.documents import Folder
+from slmrec.storage.documents import ABSENT, Folder
 from tests.storage.cloud import client_of, serve_bucket
 
 FACTS = DataFacts(
@@ -24,6 +26,16 @@ FACTS = DataFacts(
     log_interactions=1200,
 )
 WHEN = "2026-01-02T03:04:05+00:00"
+VERSION = json.dumps(
+    {
+        "number": 1,
+        "name": "int8",
+        **dict.fromkeys(("model_digest", "evaluation_digest", "code_digest"), "d"),
+        "settings_digest": "s",
+        "data": {"sequences_digest": "s", "interactions": 1, "last": 1},
+        "added": WHEN,
+    }
+).encode()
 
 
 def artifact(path, kind, content):
@@ -145,9 +157,110 @@ def test_what_an_addition_left_goes_when_newer_versions_are_kept(
 ):
     cut_short(lambda: add(registry))
     add(registry, model=2)
-    assert registry.prune(1, actor="me", time=WHEN) == []
+    assert registry.prune(1, actor="me", time=WHEN) == [1]
     assert documents.names("versions/000001") == []
+    assert registry.decisions()[-1].reason == "an addition that was never finished"
     assert add(registry, model=3).number == 3
+
+
+def test_an_addition_under_way_does_not_serve_when_it_was_pruned(
+    registry, add, documents, cut_short
+):
+    cut_short(lambda: add(registry))  # it has copied a part, and goes on below
+    add(registry, model=2)
+    remove, others = documents.remove, []
+
+    def remove_late(names):
+        if not others:
+            others.append("version")
+            documents.replace("versions/000001/version.json", VERSION, ABSENT)
+        remove(names)
+
+    documents.remove = remove_late
+    assert registry.prune(1, actor="me", time=WHEN) == [1]
+    with pytest.raises(ArtifactError, match="removed by a pruning"):
+        promote(registry, 1, None)
+    assert registry.production() is None
+
+
+def test_what_a_pruning_has_left_is_added_again_under_another_number(
+    registry, add, documents, monkeypatch
+):
+    served(registry, add, 3)
+
+    def die(self, number):
+        raise KeyboardInterrupt
+
+    for left in (
+        die,
+        lambda self, number: documents.remove([f"versions/{number:06d}/version.json"]),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(Versions, "remove", left)
+            with contextlib.suppress(KeyboardInterrupt):
+                registry.prune(1, actor="me", time=WHEN)
+        again = add(registry)
+        assert again.number > 3
+        registry.propose(again.number, reason="newest", actor="run", time=WHEN)
+
+
+def test_a_run_does_not_pass_a_person_who_rejects_meanwhile(registry, add, documents):
+    served(registry, add, 1)
+    add(registry, model=2)
+    registry.propose(2, reason="newest", actor="run", time=WHEN)
+    seen = registry.channels().taken_back
+    read, others = documents.read, []
+
+    def read_and_be_overtaken(name):
+        found = read(name)
+        if name == "channels.json" and not others:
+            others.append("rejection")
+            registry.reject(2, reason="dull", actor="ann", time=WHEN)
+        return found
+
+    documents.read = read_and_be_overtaken
+    with pytest.raises(RegistryConflict, match="somebody rejected a version"):
+        registry.promote(2, 1, reason="r", actor="run", time=WHEN, taken_back=seen)
+    assert registry.production().number == 1
+    assert registry.channels().taken_back == (2,)
+
+
+def test_an_overtaken_promotion_reads_the_model_once(registry, add, documents):
+    add(registry)
+    read, fetch, others, fetched = documents.read, documents.fetch, [], []
+
+    def read_and_be_overtaken(name):
+        found = read(name)
+        if name == "channels.json" and len(others) < 3:
+            others.append(len(others))
+            registry.refuse(None, reason=f"{len(others)}", actor="x", time=WHEN, evidence={})
+        return found
+
+    documents.read = read_and_be_overtaken
+    documents.fetch = lambda folder: (fetched.append(folder), fetch(folder))[1]
+    promote(registry, 1, None)
+    assert fetched == ["versions/000001/model"]
+
+
+def test_a_request_that_came_after_a_run_began_is_not_its_to_answer(registry, add):
+    add(registry)
+    later = "2026-01-02T04:00:00+00:00"
+    registry.ask_retraining(reason="season", actor="ann", time=later)
+    registry.propose(1, reason="newest", actor="run", time=later, began=WHEN)
+    assert registry.channels().request.reason == "season"
+    registry.propose(1, reason="newest", actor="run", time=later, began=later)
+    assert registry.channels().request is None
+
+
+def test_a_refusal_that_a_crash_kept_from_the_log_is_recorded_once(registry, add, crash):
+    add(registry)
+
+    def refuse():
+        return registry.refuse(1, reason="slow", actor="me", time=WHEN, evidence={})
+
+    crash(refuse)
+    refuse()
+    assert [one.action for one in registry.decisions()] == ["refuse"]
 
 
 def test_the_pointer_moves_and_back_when_versions_are_promoted(registry, add):

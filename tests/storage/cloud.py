@@ -11,7 +11,7 @@ import email.policy
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,8 +54,8 @@ class Bucket:
     requests: list[str] = field(default_factory=list)
     generation: int = 1000
     lock: threading.RLock = field(default_factory=threading.RLock)
-    before_write: Callable[[str], None] | None = None
-    """Called with an object's name before a write to it is looked at."""
+    damage_next: bool = False
+    """Whether the next download arrives with other bytes than its checksum is of."""
     uploads: dict[str, tuple[str, dict[str, str], dict[str, list[str]]]] = field(
         default_factory=dict
     )
@@ -165,7 +165,8 @@ def _handler(name: str, bucket: Bucket) -> type[BaseHTTPRequestHandler]:
                     "X-Goog-Generation": str(there.generation),
                     "X-Goog-Hash": f"crc32c={crc32c(there.content)}",
                 }
-                self.answer(200, there.content, headers)
+                damaged, bucket.damage_next = bucket.damage_next, False
+                self.answer(200, b"?" * damaged + there.content[damaged:], headers)
 
         def upload(self) -> None:
             kind = self.query["uploadType"][0]
@@ -195,8 +196,6 @@ def _handler(name: str, bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             self, named: dict[str, object], content: bytes, query: dict[str, list[str]]
         ) -> None:
             name = str(named["name"])
-            if bucket.before_write is not None:
-                bucket.before_write(name)
             if self.unmet(name, query):
                 self.answer(412)
             elif named.get("crc32c", crc32c(content)) != crc32c(content):

@@ -116,6 +116,21 @@ def test_a_refusal_of_the_service_names_the_document(served):
         documents.read("x")
 
 
+def test_a_bucket_that_is_not_there_is_no_empty_one(served):
+    documents = Bucket("gs://modles/registry", client=served[1], timeout=5)
+    with pytest.raises(SourceMissingError, match="gs://modles/registry/x: could not be read"):
+        documents.read("x")
+
+
+def test_bytes_that_were_damaged_on_the_way_are_refused(served):
+    bucket, client = served
+    documents = Bucket("gs://models/registry", client=client, timeout=5)
+    documents.replace("x", b"content", ABSENT)
+    bucket.damage_next = True
+    with pytest.raises(SourceMissingError, match="could not be read"):
+        documents.read("x")
+
+
 def test_a_name_that_climbs_is_not_fetched(served):
     bucket, client = served
     documents = Bucket("gs://models/registry", client=client, timeout=5)

@@ -60,12 +60,14 @@ class Channels:
                 found = replace(found, snooze=decision)
             elif decision.version is not None:
                 found = found._moved(decision.action, decision.version)
+                if decision.answers is not None:
+                    found = replace(found, request=None)
         return replace(found, decided=self.decided + len(made), newest=tuple(made))
 
     def _moved(self, action: str, version: int) -> "Channels":
         match action:
             case decisions.PROPOSE:
-                return replace(self, candidate=version, request=None)
+                return replace(self, candidate=version)
             case decisions.PROMOTE:
                 return replace(
                     self,

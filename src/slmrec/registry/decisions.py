@@ -33,6 +33,8 @@ class Decision:
     """Digests of what the decision rests on, by name."""
     until: str = ""
     """When a snooze ends, ISO 8601."""
+    answers: int | None = None
+    """Of a proposal, the request to train that it answers."""
 
 
 class DecisionLog:

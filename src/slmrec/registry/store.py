@@ -9,7 +9,7 @@ channels move by compare-and-swap: under a lock in a folder, by generation in a 
 clock here: the caller says who acts and when.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -105,9 +105,8 @@ class Registry:
 
     def decisions(self) -> list[Decision]:
         """Every decision, oldest first. Raises `ArtifactError` naming one that cannot be read."""
-        found = {decision.number: decision for decision in self._log.read()}
-        for decision in self.channels().newest:  # a crash may have kept them from the log
-            found.setdefault(decision.number, decision)
+        newest = self.channels().newest  # a crash may have kept them from the log
+        found = {decision.number: decision for decision in (*newest, *self._log.read())}
         return [found[number] for number in sorted(found)]
 
     def add(
@@ -128,23 +127,29 @@ class Registry:
         when a copy is not what was read.
         """
         origin = Origin(model.digest, evaluation.digest, code_digest, settings_digest)
-        for version in self.versions():
-            if version.origin == origin:
-                return version
         gone = self.channels().removed
+        for version in self.versions():
+            if version.origin == origin and version.number not in gone:
+                return version
         return self._versions.add(model, evaluation, timings, data, origin, gone=gone, time=time)
 
-    def propose(self, version: int, *, reason: str, actor: str, time: str) -> Version:
+    def propose(
+        self, version: int, *, reason: str, actor: str, time: str, began: str = ""
+    ) -> Version:
         """Make a version the candidate, whatever was; nothing changes where it is already.
 
-        A person's request to train is answered by it.
+        A request to train that stood when the run `began`, ISO 8601, is answered by it.
         """
+        checked: set[int] = set()
 
         def decide(channels: Channels) -> list[Decision]:
-            self._require(version, channels)
-            if channels.candidate == version and channels.request is None:
+            asked = channels.request
+            answers = asked is not None and (not began or not _later(asked.time, began))
+            if channels.candidate == version and not answers:
                 return []
-            return [_decision(channels, PROPOSE, version, reason, actor, time)]
+            self._require(version, channels, checked)
+            made = _decision(channels, PROPOSE, version, reason, actor, time)
+            return [replace(made, answers=asked.number if asked and answers else None)]
 
         self._change(decide)
         return self.version(version)
@@ -158,21 +163,29 @@ class Registry:
         actor: str,
         time: str,
         evidence: Mapping[str, str] | None = None,
+        taken_back: Collection[int] | None = None,
     ) -> Decision:
         """Make `version` production if production still is `expected_current`.
 
-        Raises `RegistryConflict` when somebody else moved it first, `ArtifactError` when the version or
-        its model is not whole.
+        A run also says what it saw `taken_back`, so that it does not pass a person who takes a version
+        back meanwhile. Raises `RegistryConflict` when somebody else decided first, `ArtifactError` when
+        the version or its model is not whole.
         """
+        checked: set[int] = set()
 
         def decide(channels: Channels) -> list[Decision]:
+            if taken_back is not None and set(taken_back) != set(channels.taken_back):
+                raise RegistryConflict(
+                    f"{self._where}: somebody rejected a version or rolled back meanwhile; look at "
+                    f"'registry decisions' and decide again about {_spell(version)}"
+                )
             if channels.production != expected_current:
                 raise RegistryConflict(
                     f"{self._where}: production is {_spell(channels.production)}, "
                     f"expected {_spell(expected_current)}; somebody moved it meanwhile, so look at "
                     f"'registry decisions' and decide again about {_spell(version)}"
                 )
-            self._require(version, channels)
+            self._require(version, channels, checked)
             return [_decision(channels, PROMOTE, version, reason, actor, time, evidence)]
 
         return self._change(decide)[0]
@@ -194,6 +207,7 @@ class Registry:
         `ArtifactError` when that version or its model is not whole.
         """
         seen: list[int | None] = [] if expected_current is None else [expected_current]
+        checked: set[int] = set()
 
         def decide(channels: Channels) -> list[Decision]:
             seen.append(channels.production)
@@ -209,7 +223,7 @@ class Registry:
                     f"{self._where}: production is {_spell(channels.production)} and "
                     "nothing served before it; promote another version instead"
                 )
-            self._require(earlier, channels)
+            self._require(earlier, channels, checked)
             return [_decision(channels, ROLLBACK, earlier, reason, actor, time, evidence)]
 
         return self._change(decide)[0]
@@ -227,12 +241,16 @@ class Registry:
 
         A refusal of the same version on the same evidence for the same reason is recorded once.
         """
+        found: list[Decision] = []
 
         def decide(channels: Channels) -> list[Decision]:
-            return [_decision(channels, REFUSE, version, reason, actor, time, evidence)]
+            made = _decision(channels, REFUSE, version, reason, actor, time, evidence)
+            earlier = self._log.refusal(made)
+            found[:] = [earlier or made]
+            return [] if earlier else [made]
 
-        earlier = self._log.refusal(decide(self.channels())[0])
-        return earlier or self._change(decide)[0]
+        self._change(decide)
+        return found[0]
 
     def reject(
         self,
@@ -311,23 +329,37 @@ class Registry:
         """
         if keep < 1:
             raise ValueError(f"keep is {keep}, expected at least 1")
-        numbers = self._versions.numbers()
 
         def decide(channels: Channels) -> list[Decision]:
+            # Looked up after the channels were read: whatever a run proposes later changes them first.
+            whole = self._versions.numbers()
+            there = [number for number in whole if number not in channels.removed]
+            newest = there[-keep:]
             needed = {channels.production, channels.candidate, *channels.way_back()[:1]}
-            needed |= {*channels.taken_back, *channels.removed, *_newest(numbers, channels, keep)}
-            gone = [number for number in numbers if number not in needed]
-            reason = f"only the newest {keep} versions are kept"
+            needed |= {*channels.taken_back, *channels.removed, *newest}
+            gone = [
+                number
+                for number in self._versions.claimed()
+                if number not in needed and number < min(newest, default=0)
+            ]
+            reasons = dict.fromkeys(whole, f"only the newest {keep} versions are kept")
             return [
-                _decision(channels, PRUNE, number, reason, actor, time, place=place)
+                _decision(
+                    channels,
+                    PRUNE,
+                    number,
+                    reasons.get(number, "an addition that was never finished"),
+                    actor,
+                    time,
+                    place=place,
+                )
                 for place, number in enumerate(gone)
             ]
 
         made = self._change(decide)
-        channels = self.channels()
-        oldest = min(_newest(numbers, channels, keep), default=0)
+        removed = self.channels().removed
         for number in self._versions.claimed():
-            if number in channels.removed or (number < oldest and number not in numbers):
+            if number in removed:
                 self._versions.remove(number)
         return [decision.version for decision in made if decision.version is not None]
 
@@ -352,12 +384,14 @@ class Registry:
             "again when fewer runs end at once"
         )
 
-    def _require(self, number: int, channels: Channels) -> None:
-        """The version is there and its model whole."""
+    def _require(self, number: int, channels: Channels, checked: set[int]) -> None:
+        """The version is there and its model whole, which is looked at once for a decision."""
         if number in channels.removed:
             raise ArtifactError(f"{self.uri(number)}: removed by a pruning; name another version")
-        self.version(number)
-        self.artifact(number, MODEL)
+        if number not in checked:
+            self.version(number)
+            self.artifact(number, MODEL)
+            checked.add(number)
 
     def _named(self, number: int | None) -> Version | None:
         return None if number is None else self.version(number)
@@ -368,8 +402,12 @@ class Registry:
         return parse_channels(document.content, self._where)
 
 
-def _newest(numbers: list[int], channels: Channels, keep: int) -> list[int]:
-    return [number for number in numbers if number not in channels.removed][-keep:]
+def _later(moment: str, other: str) -> bool:
+    """Whether an ISO 8601 moment is later than another; not where one of them is none."""
+    try:
+        return datetime.fromisoformat(moment) > datetime.fromisoformat(other)
+    except (ValueError, TypeError):
+        return False
 
 
 def _require_moment(until: str) -> None:

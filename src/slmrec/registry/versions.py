@@ -5,7 +5,7 @@ A version is there once its `version.json` is, which is written last.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,8 +107,17 @@ class Versions:
         return self._parse(_record(number), document.content)
 
     def artifact(self, number: int, part: str) -> Artifact:
-        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder."""
-        return open_artifact(self._documents.fetch(f"{_folder(number)}/{part}"))
+        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder.
+
+        Raises `ArtifactError` when it is not whole.
+        """
+        try:
+            return open_artifact(self._documents.fetch(f"{_folder(number)}/{part}"))
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"{self.uri(number, part)}: not whole ({error}); restore the registry from a copy, or "
+                "name another version"
+            ) from None
 
     def document(self, number: int, name: str) -> dict[str, Any]:
         """A JSON object among a version's files; an empty one where there is no such file."""
@@ -127,11 +136,12 @@ class Versions:
         data: DataFacts,
         origin: Origin,
         *,
-        gone: Iterable[int],
+        gone: Sequence[int],
         time: str,
     ) -> Version:
         """Copy a model and its evidence under a number of its own, which none in `gone` has had."""
-        number = self._claim(origin, gone)
+        claim = {**asdict(origin), "timings_digest": timings.digest, "data": asdict(data)}
+        number = self._claim(_document(claim), gone)
         for name, artifact in ((MODEL, model), (EVALUATION, evaluation), (TIMINGS, timings)):
             for file in (*sorted(artifact.files), MANIFEST):
                 self._documents.put(f"{_folder(number)}/{name}/{file}", artifact.path / file)
@@ -153,12 +163,11 @@ class Versions:
         self._documents.remove([_record(number)])
         self._documents.remove(self._documents.names(_folder(number)))
 
-    def _claim(self, origin: Origin, gone: Iterable[int]) -> int:
-        """A number that nobody else writes to, or that of the same addition, cut short."""
-        claim = _document(asdict(origin))
+    def _claim(self, claim: bytes, gone: Sequence[int]) -> int:
+        """A number that nobody else writes to, or that of an addition of the same bytes."""
         for _ in range(ATTEMPTS):
             claimed = self.claimed()
-            unfinished = sorted(set(claimed) - set(self.numbers()))
+            unfinished = sorted({*claimed} - {*self.numbers(), *gone})
             found = self._documents.read_all(map(_claim_name, unfinished))
             for name, content in found.items():
                 if content == claim:

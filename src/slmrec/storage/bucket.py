@@ -40,6 +40,7 @@ class Bucket:
         self._bucket = bucket
         self._client = client or default_client()
         self._timeout = timeout
+        self._there = False
 
     def read(self, name: str) -> Document | None:
         """One document; None when it is not there."""
@@ -50,6 +51,7 @@ class Bucket:
             try:
                 content = blob.download_as_bytes(timeout=self._timeout, checksum="crc32c")
             except NotFound:
+                self._require_bucket()
                 return None
         return Document(content, str(blob.generation))
 
@@ -127,6 +129,15 @@ class Bucket:
     def uri(self, name: str) -> str:
         """The `gs://` URI of a document."""
         return f"{SCHEME}{self._bucket}/{self._prefix}{name}"
+
+    def _require_bucket(self) -> None:
+        """A bucket that is not there must not pass for one that holds nothing; asked once."""
+        if not self._there:
+            next(
+                iter(self._client.list_blobs(self._bucket, max_results=1, timeout=self._timeout)),
+                None,
+            )
+            self._there = True
 
     def _blob(self, name: str) -> Any:
         return self._client.bucket(self._bucket).blob(f"{self._prefix}{name}")

@@ -44,9 +44,10 @@ def reaching(uri: str, failure: str, next_step: str) -> Iterator[None]:
     """Tell any failure of Cloud Storage in a line: `SourceMissingError`."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+    except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise SourceMissingError(f"{uri}: {failure} ({first}); {next_step}") from error

@@ -110,11 +110,12 @@ class Folder:
 
     def names(self, folder: str) -> list[str]:
         """Every name in a folder and below it, sorted."""
-        paths = (self.path / folder).rglob("*")
-        found = (path.relative_to(self.path) for path in paths if path.is_file())
-        return sorted(
-            path.as_posix() for path in found if not any(part[0] == "." for part in path.parts)
-        )
+        found: list[str] = []
+        for place, folders, files in os.walk(self.path / folder):  # passes over what vanishes
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            here = Path(place).relative_to(self.path)
+            found += [(here / name).as_posix() for name in files if not name.startswith(".")]
+        return sorted(found)
 
     def fetch(self, folder: str) -> Path:
         """The folder itself."""
@@ -129,9 +130,10 @@ class Folder:
                 folder = self.path / parent
                 for left in folder.glob(f".*{_ASIDE}"):  # by a writer that was killed
                     left.unlink(missing_ok=True)
-                if not folder.is_dir() or any(folder.iterdir()):
+                try:
+                    folder.rmdir()
+                except OSError:  # others are in it, or somebody else removed it
                     break
-                folder.rmdir()
 
     def uri(self, name: str) -> str:
         """The path of a document."""
