@@ -15,7 +15,7 @@ from slmrec.registry.store import Registry
 from slmrec.registry.versions import DataFacts
 from tests.models.servables import catalogue_of, export_small
 
-CONFIG = MonitorDrift(window_share=0.2, min_users=20, history_windows=1).to_json()
+CONFIG = MonitorDrift(window_share=0.15, min_users=20, history_windows=1).to_json()
 STEP = """
 import sys
 from components.monitor_drift.step import run
@@ -113,7 +113,7 @@ def register(registry, folder, number, trained_until):
     with publish(folder / "evaluation", "evaluation") as staging:
         write_json(staging / "metrics.json", {})
     evaluation = open_artifact(folder / "evaluation")
-    facts = DataFacts("s", 1000, trained_until, trained_until=trained_until)
+    facts = DataFacts("s", 1000, 2 * trained_until, trained_until=trained_until)
     version = registry.add(
         model, evaluation, evaluation, facts, code_digest="c", settings_digest="s", time="t"
     )
@@ -126,7 +126,7 @@ def test_production_is_asked_where_there_is_one(tmp_path):
     sequences = save_log(tmp_path / "sequences", turned=True)
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
-        register(registry, tmp_path, number, trained_until=4 * 10**6)
+        register(registry, tmp_path, number, trained_until=2 * 10**6)
     run_step(sequences, registry.place, CONFIG, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (2, 1)

@@ -12,11 +12,11 @@ from slmrec.errors import DataError
 @pytest.fixture
 def sequences():
     log = Sequences(
-        offsets=np.array([0, 1, 2, 3]),
-        items=np.array([1, 2, 3], dtype=np.int32),
-        timestamps=np.arange(3),
-        train_end=np.array([1, 2, 3]),
-        validation_end=np.array([1, 2, 3]),
+        offsets=np.array([0, 2, 3, 4]),
+        items=np.array([1, 4, 2, 3], dtype=np.int32),
+        timestamps=np.arange(4),
+        train_end=np.array([2, 3, 4]),
+        validation_end=np.array([2, 3, 4]),
         item_count=20,
     )
     items = {"item_index": range(1, 21), "item_id": [f"i{n}" for n in range(1, 21)]}
@@ -25,14 +25,18 @@ def sequences():
     return log
 
 
-def people(users, lists):
+LISTED = np.array([[7, *[0] * 9], [*range(1, 6), *range(11, 16)]])
+"""What ann and cy would be listed now."""
+
+
+def people(users):
     nothing = np.zeros(0)
     return People(
         window=None,
         users=np.array(users),
         histories=(),
         states=np.zeros((len(users), 1), dtype=np.float32),
-        lists=np.array(lists),
+        lists=np.zeros((len(users), 10), dtype=np.int64),
         scores=np.zeros((len(users), 10), dtype=np.float32),
         before=None,
         gains=nothing,
@@ -62,18 +66,28 @@ def test_lists_are_compared_with_what_would_be_listed_now(sequences, tmp_path):
     )
     assert given.users.tolist() == [0, 2]
     assert given.lists[0].tolist() == [5, 0, 7, *[0] * 7]
-    now = people([0, 1, 2], [[7, *[0] * 9], [9] * 10, [*range(1, 6), *range(11, 16)]])
-    found = compare_handed_out(given, now)
+    asked = []
+
+    class Model:
+        def best(self, histories, k, *, exclude_seen):
+            asked.extend(history.tolist() for history in histories)
+            return LISTED, None
+
+    found = compare_handed_out(given, people([0, 1, 2]), Model(), sequences.history)
+    assert asked == [[1, 4], [3]]  # all that is known of them, as when the lists were made
     # Of ann's two items that are still there one would be listed, of cy's ten five.
     assert found["overlap"] == pytest.approx((1 / 2 + 5 / 10) / 2)
-    among = rank_biased_overlap(given.lists, now.lists[[0, 2]])
+    among = rank_biased_overlap(given.lists, LISTED)
     assert found["rank_overlap"] == pytest.approx(float(among.mean()), abs=1e-6)
     assert (found["people"], found["versions"]) == (2, ["3"])
 
 
 def test_nobody_was_given_a_list_whom_the_window_has(sequences, tmp_path):
     given = read_handed_out(write(tmp_path / "lists.parquet", [("bob", ["i1"])]), sequences)
-    assert compare_handed_out(given, people([0], [[1] * 10])) == {"people": 0, "versions": ["3"]}
+    assert compare_handed_out(given, people([0]), None, sequences.history) == {
+        "people": 0,
+        "versions": ["3"],
+    }
 
 
 @pytest.mark.parametrize("content", [b"x", None])

@@ -64,6 +64,26 @@ def test_verdict_is_watch_when_only_the_newest_window_differs(make_log, any_effe
     assert "item_popularity" in report.comparisons[0].alarms
 
 
+def odd_from(log, start, end):
+    """Between two shares of the time popularity is turned round."""
+    span = 1000 * DAY
+    inside = (log.timestamps >= start * span) & (log.timestamps < end * span)
+    turned = np.where(inside, log.item_count + 1 - log.items, log.items).astype(np.int32)
+    return replace(log, items=turned)
+
+
+def test_an_odd_window_that_has_passed_is_no_drift(make_log, any_effect):
+    # Windows of a fifth end at .6, .8 and 1: the odd one differs from both of its neighbours.
+    report = watch(odd_from(make_log(1, users=240), 0.62, 0.78), any_effect)
+    assert "item_popularity" in report.comparisons[1].alarms
+    assert report.verdict != DRIFT
+
+
+def test_a_change_that_lasts_is_drift_though_its_windows_are_alike(make_log, any_effect):
+    report = watch(odd_from(make_log(1, users=240), 0.6, 1.1), any_effect)
+    assert report.verdict == DRIFT
+
+
 def test_verdict_is_stable_when_the_effect_is_below_its_threshold(make_log):
     wide = DriftThresholds(**dict.fromkeys(NAMES, 100.0))
     report = watch(make_log(1, shift_at=0.7, users=240), wide)

@@ -55,7 +55,7 @@ def window(rows, start=0):
 
 
 def serving(**more):
-    return Serving(Next(), 3, more.pop("trained_until", 0), **more)
+    return Serving(Next(), 3, more.pop("trained_until", -1), **more)
 
 
 def asked(rows, most=100, **more):
@@ -108,6 +108,8 @@ def test_rank_biased_overlap_is_the_weighted_mean_of_overlaps():
     assert rank_biased_overlap(one, other).tolist() == pytest.approx([expected])
     assert rank_biased_overlap(one, one).tolist() == pytest.approx([1.0])
     assert rank_biased_overlap(one, one + 50).tolist() == [0.0]
+    short = np.array([[3, 1, *[0] * 8]])
+    assert rank_biased_overlap(short, short).tolist() == pytest.approx([1.0])
 
 
 def compared(old, new, **more):
@@ -168,6 +170,26 @@ def test_quality_is_told_and_not_compared_where_production_learned_from_the_refe
     found = compared(learned, asked(rows))["ndcg"]
     assert (found.reference, found.current, found.effect, found.p) == (None, 1.0, 0.0, 1.0)
     assert compared(learned, learned)["ndcg"].current is None
+
+
+def test_quality_is_not_compared_where_production_learned_from_part_of_a_window():
+    # Then only the late interactions of the old window are guessed, of the new one all.
+    rows = [(user, user + 100 * at, 1 + at) for user in range(60) for at in range(3)]
+    partly = asked(rows, trained_until=150)
+    assert np.count_nonzero(partly.guesses) >= 30
+    assert compared(partly, asked(rows))["ndcg"].reference is None
+
+
+def test_nothing_is_guessed_from_what_production_does_not_know():
+    people = asked([(1, 10, 28), (1, 20, 29), (1, 30, 1), (1, 40, 2)])
+    assert people.guessed[1].tolist() == [2]
+
+
+def test_somebody_whom_nothing_is_left_to_list_has_no_margin():
+    nothing = asked([(user, user, 25) for user in range(40)])
+    assert not nothing.listed.any()
+    found = compared(nothing, asked([(user, user, 1) for user in range(40)]))
+    assert (found["score_margin"].effect, found["score_margin"].p) == (0.0, 1.0)
 
 
 def test_items_that_moved_most_come_first():

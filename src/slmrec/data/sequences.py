@@ -66,6 +66,11 @@ class Sequences:
         """Every training interaction's item, users one after another: int32 [training]."""
         return self.items[self.split_mask("train")]
 
+    def history(self, user: int) -> Int32:
+        """All that a user touched, oldest first: int32."""
+        start, end = self.offsets[user], self.offsets[user + 1]
+        return np.asarray(self.items[start:end], dtype=np.int32)
+
     def split_mask(self, split: str, first: int = 0, after: int | None = None) -> NDArray[np.bool_]:
         """Which interactions belong to `train`, `validation` or `test`: bool [interactions].
 

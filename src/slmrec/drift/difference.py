@@ -131,10 +131,10 @@ class Lot:
             found[name] = Ratio(float(before), float(now), p)
         return found
 
-    def counted(self, rows: Int64, items: Int64, weights: Float | None = None) -> Counted:
-        """How items differ that users, by row, touched or were shown; `weights` count each."""
+    def counted(self, rows: Int64, items: Int64) -> Counted:
+        """How items differ that users, by row, touched or were shown."""
         distinct, column = np.unique(items, return_inverse=True)
-        ones = np.ones(len(items)) if weights is None else weights
+        ones = np.ones(len(items))
         counts = sparse.csr_array(
             (ones.astype(np.float32), (column, rows)), shape=(len(distinct), self.old + self.new)
         )

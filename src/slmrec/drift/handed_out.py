@@ -1,5 +1,6 @@
 """How much of the lists that people were given would be listed to them today."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from slmrec.drift.serving import People
 from slmrec.drift.serving_statistics import rank_biased_overlap
 from slmrec.errors import DataError
 from slmrec.evaluation.ranking import LIST_LENGTH
+from slmrec.models.scorer import History, Lists
 
 _DIGITS = 6
 
@@ -68,15 +70,20 @@ def read_handed_out(path: Path, sequences: Sequences) -> HandedOut:
     return HandedOut(people["row"].to_numpy().astype(np.int64), lists, versions)
 
 
-def compare_handed_out(given: HandedOut, now: People) -> dict[str, Any]:
+def compare_handed_out(
+    given: HandedOut, now: People, model: Lists, histories: Callable[[int], History]
+) -> dict[str, Any]:
     """Share of the given lists that production would list to the same people now; first items most.
 
-    Of people of the newest window who were given a list.
+    Of people of the newest window who were given a list. As `recommend` does, `model` reads all that is
+    known of a person, `histories` by index.
     """
-    _, then, today = np.intersect1d(given.users, now.users, return_indices=True)
+    _, then, _ = np.intersect1d(given.users, now.users, return_indices=True)
     if not len(then):
         return {"people": 0, "versions": list(given.versions)}
-    was, listed = given.lists[then], now.lists[today]
+    was = given.lists[then]
+    whole = [histories(user) for user in given.users[then].tolist()]
+    listed, _ = model.best(whole, LIST_LENGTH, exclude_seen=True)
     shared = ((was[:, :, None] == listed[:, None, :]) & (was > 0)[:, :, None]).any(axis=2)
     sizes = np.maximum((was > 0).sum(axis=1), 1)
     return {

@@ -60,7 +60,8 @@ class DriftReport:
     comparisons: tuple[Comparison, ...]
     thresholds: DriftThresholds
     serving: Serving | None = None
-    handed_out: HandedOut | None = None
+    handed_out: Mapping[str, Any] | None = None
+    """What `compare_handed_out` says of lists that people were given."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ def monitor(
     `production_last` is the newest timestamp of the production model's log, None without one. A window
     that lies wholly after it is compared with the newest window of that log, so that slow drift since
     the training adds up; every other window with the one before it, or, where it is shorter than two
-    weeks, with an equally large one that ends whole weeks before it. All windows hold `window_share`
-    of the interactions.
+    weeks, with an equally large one that ends whole weeks before it. The newest is compared with what
+    the one before it is compared with. All windows hold `window_share` of the interactions.
 
     `serving` is asked about people of every window: states, lists, and, in windows that it did not
     learn from, what they did next. `categories` int64 [items + 1] numbers each item's category.
@@ -149,7 +150,11 @@ def monitor(
         comparisons.append(_compare(watched, pair, index, config, thresholds, asked))
         progress.update(index + 1, config.history_windows + 1, f"window {index + 1}")
     verdict, reason = _verdict(comparisons, windows, seen, config)
-    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving, handed_out)
+    told = None
+    if handed_out is not None and serving is not None and comparisons and comparisons[0].people:
+        newest = comparisons[0].people[1]
+        told = compare_handed_out(handed_out, newest, serving.model, sequences.history)
+    return DriftReport(verdict, reason, log, tuple(comparisons), thresholds, serving, told)
 
 
 def summarise(report: DriftReport, names: Names) -> dict[str, Any]:
@@ -211,15 +216,19 @@ def _pair(
     so they add up until production knows them.
     """
     current = windows[index]
+    # The verdict takes two windows in a row, so both stand against the same: against the one before,
+    # an odd window would differ on both of its sides, and a change that lasts on one only.
+    base = windows[1] if index == 0 and len(windows) > 1 else current
     if seen is not None and seen <= current.start:
         known = window_until(log, seen, size)
         if known is not None:
             return _Pair(replace(current, known_items=known.touched_items()), known, True)
-    if index + 1 == len(windows):
+    place = 1 if base is not current else index
+    if place + 1 == len(windows):
         return None
-    end = same_weekdays(log, current)
+    end = same_weekdays(log, base)
     matched = None if end is None else window_until(log, end, size)
-    return _Pair(current, matched or windows[index + 1], False)
+    return _Pair(current, matched or windows[place + 1], False)
 
 
 def _compare(
@@ -293,9 +302,7 @@ def _details(report: DriftReport, names: Names) -> dict[str, Any]:
         "moved_items": moved_items(newest.reference, newest.current, names),
         "example_lists": [] if lists is None else example_lists(*lists, names),
         "segments": [] if lists is None else quality_segments(*lists),
-        "handed_out": None
-        if lists is None or report.handed_out is None
-        else compare_handed_out(report.handed_out, lists[1]),
+        "handed_out": report.handed_out,
     }
 
 

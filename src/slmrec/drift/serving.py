@@ -43,6 +43,7 @@ class People:
     - `before`: lists of what served before; None without it
     - `gains`, `guesses` float64 [users]: sum of NDCG@10 over guessed interactions, and how many
     - `guessed`: user row, item and gain of each guessed interaction; production learned from none
+    - `unlearned`: whether production learned from nothing in the window
     """
 
     window: Window
@@ -55,6 +56,7 @@ class People:
     gains: Float
     guesses: Float
     guessed: tuple[Int64, Int64, Float]
+    unlearned: bool = True
 
     def by_lot(self, most: int, rng: np.random.Generator) -> "People":
         """At most so many of them."""
@@ -89,11 +91,11 @@ def look(window: Window, serving: Serving, max_users: int, rng: np.random.Genera
 
     Only those of whom it knows at least one item; a window without any gives no people.
     """
-    users, histories, times = _histories(window)
-    known = [index for index, one in enumerate(serving.model.translated(histories)) if len(one)]
-    if len(known) > max_users:
-        known = np.sort(rng.choice(known, max_users, replace=False)).tolist()
-    chosen = tuple(histories[index] for index in known)
+    users = np.unique(window.users[serving.model.knows(window.items)])
+    if len(users) > max_users:
+        users = np.sort(rng.choice(users, max_users, replace=False))
+    histories, times = _histories(window, users)
+    chosen = tuple(histories)
     empty = np.zeros((0, LIST_LENGTH))
     if not chosen:
         lists, scores, before = empty.astype(np.int64), empty.astype(np.float32), None
@@ -104,13 +106,13 @@ def look(window: Window, serving: Serving, max_users: int, rng: np.random.Genera
         before = None
         if serving.previous is not None:
             before, _ = serving.previous.best(chosen, LIST_LENGTH, exclude_seen=True)
-    fresh = [np.flatnonzero(times[index] > serving.trained_until) for index in known]
+    fresh = [np.flatnonzero(moments > serving.trained_until) for moments in times]
     row, item, gain = _guess(serving.model, chosen, fresh)
     gains = np.bincount(row, weights=gain, minlength=len(chosen)).astype(np.float64)
     guesses = np.bincount(row, minlength=len(chosen)).astype(np.float64)
     return People(
         window,
-        users[known],
+        users,
         chosen,
         states,
         lists,
@@ -119,15 +121,19 @@ def look(window: Window, serving: Serving, max_users: int, rng: np.random.Genera
         gains,
         guesses,
         (row, item, gain),
+        int(window.timestamps[0]) > serving.trained_until,
     )
 
 
-def _histories(window: Window) -> tuple[Int64, list[History], list[Int64]]:
-    """Users of a window, what each did there, oldest first, and when."""
-    order = np.argsort(window.users, kind="stable")
-    users, starts = np.unique(window.users[order], return_index=True)
+def _histories(window: Window, users: Int64) -> tuple[list[History], list[Int64]]:
+    """What some users of a window did there, oldest first, and when."""
+    if not len(users):
+        return [], []
+    theirs = np.flatnonzero(np.isin(window.users, users))
+    order = theirs[np.argsort(window.users[theirs], kind="stable")]
+    _, starts = np.unique(window.users[order], return_index=True)
     items = window.items[order].astype(np.int32)
-    return users, np.split(items, starts[1:]), np.split(window.timestamps[order], starts[1:])
+    return np.split(items, starts[1:]), np.split(window.timestamps[order], starts[1:])
 
 
 def _guess(
@@ -135,12 +141,13 @@ def _guess(
 ) -> tuple[Int64, Int64, Float]:
     """Rank each user's newest interactions, of the places in `fresh`, from those before them.
 
-    What production cannot list gains 0.
+    Only where production knows one of those; what it cannot list gains 0.
     """
+    starts = [int(np.argmax(model.knows(history))) for history in histories]  # first known item
     asked: list[tuple[int, int]] = [
         (row, place)
         for row, places in enumerate(fresh)
-        for place in places[places > 0][-NEXT_ITEMS:].tolist()
+        for place in places[places > starts[row]][-NEXT_ITEMS:].tolist()
     ]
     targets = np.array([histories[row][place] for row, place in asked], dtype=np.int32)
     gains = np.zeros(len(asked))

@@ -59,7 +59,7 @@ def _exposures(old: People, new: People, lot: Lot) -> list[Difference]:
     before, after = (count / max(lot.new, 1) for count in found.distinct)
     p = p_value(np.abs(found.distincts), float(abs(found.distinct[1] - found.distinct[0])))
     lost = lost_share(before, after)
-    return [shown, difference("list_coverage", before, after, lost, p, 0.0)]
+    return [shown, difference("list_coverage", before, after, lost, p, found.moved)]
 
 
 def _lists(old: People, new: People, lot: Lot, novelty: Float) -> list[Difference]:
@@ -105,7 +105,10 @@ def _of_lists(people: People, novelty: Float) -> dict[StatisticName, tuple[Float
     figures: dict[StatisticName, tuple[Float, Float]] = {
         "dead_items": ((listed & ~alive[people.lists]).sum(axis=1).astype(np.float64), sizes),
         "list_novelty": (np.where(listed, novelty[people.lists], 0.0).sum(axis=1), sizes),
-        "score_margin": (np.where(full > 0, scores[:, 0] - scores[:, 1], 0.0), full),
+        "score_margin": (
+            np.subtract(scores[:, 0], scores[:, 1], out=np.zeros(len(scores)), where=full > 0),
+            full,
+        ),
         "score_entropy": (_entropy(scores) * full, full),
     }
     if people.before is not None:
@@ -126,11 +129,15 @@ def _entropy(scores: Float) -> Float:
 
 
 def _overlaps(one: Int64, other: Int64) -> Float:
-    """Share of the first d items that both lists hold, for every depth d: float64 [users, 10]."""
+    """Share of the first d items that both lists hold, for every depth d: float64 [users, 10].
+
+    Below a list's end nothing can be shared, so there the longer list's length counts for d.
+    """
     same = (one[:, :, None] == other[:, None, :]) & (one != PADDING)[:, :, None]
     depth = np.arange(1, LIST_LENGTH + 1)
     both: NDArray[np.int64] = np.stack([same[:, :d, :d].sum(axis=(1, 2)) for d in depth], axis=1)
-    return both / depth
+    longest = np.maximum((one != PADDING).sum(axis=1), (other != PADDING).sum(axis=1))
+    return both / np.minimum(depth, np.maximum(longest, 1)[:, None])
 
 
 def rank_biased_overlap(one: Int64, other: Int64) -> Float:
@@ -142,7 +149,8 @@ def rank_biased_overlap(one: Int64, other: Int64) -> Float:
 
 def _quality(old: People, new: People, lot: Lot) -> Difference:
     """NDCG@10 of production on what people did next; a fall counts, and so does a rise."""
-    if min(_guessed_about(old), _guessed_about(new)) < MIN_GUESSED:
+    fresh = old.unlearned and new.unlearned  # else one side is guessed late in its window only
+    if not fresh or min(_guessed_about(old), _guessed_about(new)) < MIN_GUESSED:
         enough = _guessed_about(new) >= MIN_GUESSED
         now = float(new.gains.sum() / new.guesses.sum()) if enough else None
         return not_comparable("ndcg", None, now)
