@@ -1,6 +1,6 @@
 """Whether drift alarms are right: replays without any change, planted changes, a real log by month.
 
-    .venv/bin/python benchmarks/drift.py LOG --registry var/registry --output docs/results/drift
+    .venv/bin/python benchmarks/drift.py LOG --registry var/registry --output FOLDER
 
 LOG is the canonical log of a run, its `interactions.parquet` and `items.parquet` in a folder; the
 registry's production is asked about its people. People are drawn with replacement from those of
