@@ -1,7 +1,7 @@
 """What serves and what may serve next: one small document that moves by compare-and-swap."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,24 @@ class Channels:
     def way_back(self) -> tuple[int, ...]:
         """What a rollback may bring back, the last to serve first."""
         return tuple(number for number in reversed(self.served) if number != self.production)
+
+    def decision(
+        self,
+        action: str,
+        version: int | None,
+        reason: str,
+        actor: str,
+        time: str,
+        evidence: Mapping[str, str] | None = None,
+        *,
+        place: int = 0,
+    ) -> Decision:
+        """The next decision, or the one `place` further on, with the number that it will have."""
+        number = self.decided + 1 + place
+        previous = self.production
+        return Decision(
+            number, action, version, previous, reason, actor, time, dict(evidence or {})
+        )
 
     def snoozed(self, now: datetime) -> Decision | None:
         """The snooze that has not ended yet."""

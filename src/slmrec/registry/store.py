@@ -11,7 +11,6 @@ clock here: the caller says who acts and when.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from slmrec.registry.decisions import (
     Decision,
     DecisionLog,
 )
+from slmrec.registry.moments import is_later, require_moment
 from slmrec.registry.versions import ATTEMPTS, MODEL, DataFacts, Origin, Version, Versions
 from slmrec.storage.documents import ABSENT, Document, Documents, open_documents
 
@@ -144,11 +144,11 @@ class Registry:
 
         def decide(channels: Channels) -> list[Decision]:
             asked = channels.request
-            answers = asked is not None and (not began or not _later(asked.time, began))
+            answers = asked is not None and (not began or not is_later(asked.time, began))
             if channels.candidate == version and not answers:
                 return []
             self._require(version, channels, checked)
-            made = _decision(channels, PROPOSE, version, reason, actor, time)
+            made = channels.decision(PROPOSE, version, reason, actor, time)
             return [replace(made, answers=asked.number if asked and answers else None)]
 
         self._change(decide)
@@ -186,7 +186,7 @@ class Registry:
                     f"'registry decisions' and decide again about {_spell(version)}"
                 )
             self._require(version, channels, checked)
-            return [_decision(channels, PROMOTE, version, reason, actor, time, evidence)]
+            return [channels.decision(PROMOTE, version, reason, actor, time, evidence)]
 
         return self._change(decide)[0]
 
@@ -224,7 +224,7 @@ class Registry:
                     "nothing served before it; promote another version instead"
                 )
             self._require(earlier, channels, checked)
-            return [_decision(channels, ROLLBACK, earlier, reason, actor, time, evidence)]
+            return [channels.decision(ROLLBACK, earlier, reason, actor, time, evidence)]
 
         return self._change(decide)[0]
 
@@ -244,7 +244,7 @@ class Registry:
         found: list[Decision] = []
 
         def decide(channels: Channels) -> list[Decision]:
-            made = _decision(channels, REFUSE, version, reason, actor, time, evidence)
+            made = channels.decision(REFUSE, version, reason, actor, time, evidence)
             earlier = self._log.refusal(made)
             found[:] = [earlier or made]
             return [] if earlier else [made]
@@ -275,7 +275,7 @@ class Registry:
             self.version(version)
             if version in channels.taken_back and version != channels.candidate:
                 return []
-            return [_decision(channels, REJECT, version, reason, actor, time, evidence)]
+            return [channels.decision(REJECT, version, reason, actor, time, evidence)]
 
         return next(iter(self._change(decide)), None)
 
@@ -292,7 +292,7 @@ class Registry:
         def decide(channels: Channels) -> list[Decision]:
             if channels.request is not None:
                 return []
-            return [_decision(channels, RETRAIN, None, reason, actor, time, evidence)]
+            return [channels.decision(RETRAIN, None, reason, actor, time, evidence)]
 
         return next(iter(self._change(decide)), None)
 
@@ -309,12 +309,12 @@ class Registry:
 
         Raises `ConfigError` when it is no moment with a time zone.
         """
-        _require_moment(until)
+        require_moment(until)
 
         def decide(channels: Channels) -> list[Decision]:
             if channels.snooze is not None and channels.snooze.until == until:
                 return []
-            made = _decision(channels, SNOOZE, None, reason, actor, time, evidence)
+            made = channels.decision(SNOOZE, None, reason, actor, time, evidence)
             return [replace(made, until=until)]
 
         return next(iter(self._change(decide)), None)
@@ -344,8 +344,7 @@ class Registry:
             ]
             reasons = dict.fromkeys(whole, f"only the newest {keep} versions are kept")
             return [
-                _decision(
-                    channels,
+                channels.decision(
                     PRUNE,
                     number,
                     reasons.get(number, "an addition that was never finished"),
@@ -400,50 +399,6 @@ class Registry:
         if document is None:
             return Channels()
         return parse_channels(document.content, self._where)
-
-
-def _later(moment: str, other: str) -> bool:
-    """Whether an ISO 8601 moment is later than another; not where one of them is none."""
-    try:
-        return datetime.fromisoformat(moment) > datetime.fromisoformat(other)
-    except (ValueError, TypeError):
-        return False
-
-
-def _require_moment(until: str) -> None:
-    try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ConfigError(
-            f"until: found '{until}', expected a moment with its time zone such as "
-            "2026-01-31T09:00:00+00:00"
-        )
-
-
-def _decision(
-    channels: Channels,
-    action: str,
-    version: int | None,
-    reason: str,
-    actor: str,
-    time: str,
-    evidence: Mapping[str, str] | None = None,
-    *,
-    place: int = 0,
-) -> Decision:
-    """The next decision, or the one `place` further on."""
-    return Decision(
-        channels.decided + 1 + place,
-        action,
-        version,
-        channels.production,
-        reason,
-        actor,
-        time,
-        dict(evidence or {}),
-    )
 
 
 def _spell(number: int | None) -> str:
