@@ -117,6 +117,14 @@ def test_verdict_is_not_enough_data_when_a_window_has_too_few_users(make_log, an
     assert summarise(report, Names())["alarms"] == []
 
 
+def test_one_comparison_says_at_most_watch_when_the_log_is_three_windows_long(make_log, any_effect):
+    config = QUICK.model_copy(update={"window_share": 0.3})
+    log = odd_from(make_log(1, users=240), 0.7, 1.1)
+    report = watch(log, any_effect, config)
+    assert len(report.comparisons) == 1
+    assert report.verdict == WATCH
+
+
 def test_verdict_is_not_enough_data_when_the_log_is_too_short(make_log, any_effect):
     report = watch(make_log(1), any_effect, QUICK.model_copy(update={"window_share": 0.4}))
     assert report.verdict == NOT_ENOUGH_DATA

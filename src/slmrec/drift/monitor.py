@@ -218,15 +218,14 @@ def _pair(
     current = windows[index]
     # The verdict takes two windows in a row, so both stand against the same: against the one before,
     # an odd window would differ on both of its sides, and a change that lasts on one only.
-    base = windows[1] if index == 0 and len(windows) > 1 else current
+    place = 1 if index == 0 and len(windows) > 2 else index
     if seen is not None and seen <= current.start:
         known = window_until(log, seen, size)
         if known is not None:
             return _Pair(replace(current, known_items=known.touched_items()), known, True)
-    place = 1 if base is not current else index
     if place + 1 == len(windows):
         return None
-    end = same_weekdays(log, base)
+    end = same_weekdays(log, windows[place])
     matched = None if end is None else window_until(log, end, size)
     return _Pair(current, matched or windows[place + 1], False)
 
