@@ -11,8 +11,6 @@ the same alarm in both.
 
 import argparse
 import json
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +31,13 @@ from slmrec.drift.windows import Window
 from slmrec.models.item_map import TranslatedServable
 from slmrec.models.servable import Servable
 from slmrec.policy import load_policy
+from slmrec.progress import LogLines
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import MODEL
 
 DAY = 86_400
+KEEP_EVERY = 20
+"""Replays after which what was found is written."""
 CONFIG = MonitorDrift()
 THRESHOLDS = load_policy(ROOT / "validation" / "drift.yaml", DriftThresholds)
 Change = Callable[["Pool", np.ndarray, np.random.Generator], tuple[Window, People]]
@@ -230,11 +231,13 @@ def differences(
     )
 
 
-def replay(pool: Pool, change: Change, users: int, seed: int) -> frozenset[str]:
-    """Which statistics alarm in both of two windows against one reference."""
+def replay(
+    pool: Pool, change: Change, users: int, seed: int
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Which statistics alarm in the newer of two windows against one reference, and which in both."""
     rng = np.random.default_rng(seed)
     reference = same(pool, pool.draw(users, rng), rng)
-    lasting: frozenset[str] | None = None
+    alarming = []
     for _ in range(2):
         window, people = change(pool, pool.draw(users, rng), rng)
         known = reference[0].touched_items()
@@ -242,9 +245,10 @@ def replay(pool: Pool, change: Change, users: int, seed: int) -> frozenset[str]:
         current = replace(window, known_items=known), people
         found = differences(pool, reference, current, rng)
         alarms = which_alarm(found, CONFIG.false_discovery_rate, THRESHOLDS)
-        names = frozenset(one.name for one, alarm in zip(found, alarms, strict=True) if alarm)
-        lasting = names if lasting is None else lasting & names
-    return lasting or frozenset()
+        alarming.append(
+            frozenset(one.name for one, alarm in zip(found, alarms, strict=True) if alarm)
+        )
+    return alarming[1], alarming[0] & alarming[1]
 
 
 def main() -> None:
@@ -256,7 +260,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--nulls", type=int, default=1000)
     parser.add_argument("--planted", type=int, default=100)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--factors", type=int, default=40)
+    parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args()
     log = pl.read_parquet(chosen.log / "interactions.parquet")
     items = pl.read_parquet(chosen.log / "items.parquet").with_columns(
@@ -275,32 +280,38 @@ def main() -> None:
             more_popular(0.05, 1.5, True),
             chosen.planted,
         ),
-        "5 % of the items, by lot, x 1.5": (more_popular(0.05, 1.5, False), chosen.planted),
-        "5 % of the items, by lot, x 2": (more_popular(0.05, 2.0, False), chosen.planted),
-        "5 % of the items, by lot, x 2.5": (more_popular(0.05, 2.5, False), chosen.planted),
-        "5 % of the items, by lot, x 3": (more_popular(0.05, 3.0, False), chosen.planted),
+        "5 % of the items, by lot, x 1.5": (more_popular(0.05, 1.5, False), chosen.factors),
+        "5 % of the items, by lot, x 2": (more_popular(0.05, 2.0, False), chosen.factors),
+        "5 % of the items, by lot, x 2.5": (more_popular(0.05, 2.5, False), chosen.factors),
+        "5 % of the items, by lot, x 3": (more_popular(0.05, 3.0, False), chosen.factors),
         "10 % of the catalogue swapped": (swapped, chosen.planted),
         "states moved by .2 sd": (moved_states, chosen.planted),
         "histories 20 % shorter": (shorter, chosen.planted),
         "NDCG@10 down 10 %": (worse, chosen.planted),
     }
+    chosen.output.mkdir(parents=True, exist_ok=True)
     for name, (change, times) in changes.items():
-        began = time.monotonic()
-        found = [replay(pool, change, chosen.users, seed) for seed in range(times)]
-        drifted = sum(bool(one) for one in found)
-        by_name = sorted({statistic for one in found for statistic in one})
-        results[name] = {
-            "replays": times,
-            "drift": drifted,
-            "statistics": {one: sum(one in names for names in found) for one in by_name},
-        }
-        took = time.monotonic() - began
-        print(f"{name}: drift in {drifted} of {times}, {took:.0f} s", file=sys.stderr, flush=True)
-        if chosen.output:
-            chosen.output.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(results, indent=1, sort_keys=True)
-            (chosen.output / "results.json").write_text(text + "\n", encoding="utf-8")
+        progress = LogLines(name)
+        found: list[tuple[frozenset[str], frozenset[str]]] = []
+        for seed in range(times):
+            found.append(replay(pool, change, chosen.users, seed))
+            results[name] = counted(found)
+            progress.update(len(found), times, f"· {results[name]['drift']} drift")
+            if len(found) % KEEP_EVERY == 0 or len(found) == times:
+                text = json.dumps(results, indent=1, sort_keys=True)
+                (chosen.output / "results.json").write_text(text + "\n", encoding="utf-8")
     print(json.dumps(results, indent=1))
+
+
+def counted(found: list[tuple[frozenset[str], frozenset[str]]]) -> dict[str, Any]:
+    """How many replays end in drift, and by which statistics; how many alarm in the newest window."""
+    names = sorted({statistic for _, lasting in found for statistic in lasting})
+    return {
+        "replays": len(found),
+        "drift": sum(bool(lasting) for _, lasting in found),
+        "alarm_in_the_newest": sum(bool(newest) for newest, _ in found),
+        "statistics": {name: sum(name in lasting for _, lasting in found) for name in names},
+    }
 
 
 if __name__ == "__main__":

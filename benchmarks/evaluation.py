@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences
@@ -56,11 +57,10 @@ class Dots:
         self.parameters_backbone = 0
         self.bytes = embeddings.nbytes
         self._embeddings = embeddings
-        self._turned = np.ascontiguousarray(embeddings.T)
-        self._scores = [np.empty((0, len(embeddings)), dtype=np.float32)] * 2
+        self._turned = torch.from_numpy(embeddings).T.contiguous()
 
     def scores(self, histories: Sequence[History]) -> np.ndarray:
-        """Scores [histories, items + 1], in memory that the next call but one writes to."""
+        """Scores [histories, items + 1]."""
         newest = [history[-NEWEST:] for history in histories]
         lengths = np.array([len(one) for one in newest])
         starts = np.cumsum(lengths) - lengths
@@ -68,24 +68,26 @@ class Dots:
         return self._products(sums / lengths[:, None].astype(np.float32))
 
     def _products(self, users: np.ndarray) -> np.ndarray:
-        self._scores.reverse()
-        if len(self._scores[0]) < len(users):
-            self._scores[0] = np.empty((len(users), len(self._embeddings)), dtype=np.float32)
-        return np.matmul(users, self._turned, out=self._scores[0][: len(users)])
+        return torch.mm(torch.from_numpy(users), self._turned).numpy()
 
 
 class Given(Dots):
-    """Scores by embeddings of the users, who are asked about in their order, once."""
+    """Scores by embeddings of the users, who are known by where in the log their history is."""
 
-    def __init__(self, users: np.ndarray, items: np.ndarray) -> None:
+    def __init__(self, users: np.ndarray, items: np.ndarray, log: Sequences) -> None:
         super().__init__("student", items)
         self._users = users
-        self._asked = 0
+        self._starts = place(log.items) + log.items.itemsize * log.offsets[:-1]
 
     def scores(self, histories: Sequence[History]) -> np.ndarray:
-        """Scores of the next users."""
-        first, self._asked = self._asked, self._asked + len(histories)
-        return self._products(self._users[first : self._asked])
+        """Scores of users in the order of the log."""
+        first = np.searchsorted(self._starts, place(histories[0]))
+        return self._products(self._users[first : first + len(histories)])
+
+
+def place(array: np.ndarray) -> int:
+    """Where an array is in memory."""
+    return array.__array_interface__["data"][0]
 
 
 class Stages:
@@ -179,12 +181,8 @@ def chosen_items(generator: np.random.Generator, size: int, items: int) -> np.nd
 
 def peer(asked: argparse.Namespace) -> None:
     """Run both sides in turns, each a process of its own; print and keep medians and ratios."""
-    # Ranking has a thread of its own beside the products; implicit's threads ask for a BLAS without.
-    threads = {"slmrec": max(1, asked.threads - 1), "RecTools": 1}
-    environments = {
-        name: {**os.environ, "OMP_NUM_THREADS": str(most), "OPENBLAS_NUM_THREADS": str(most)}
-        for name, most in threads.items()
-    }
+    # Both sides have threads of their own, each of which multiplies alone.
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     runs: dict[str, list[dict[str, Any]]] = {"slmrec": [], "RecTools": []}
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), asked.users, asked.items)
@@ -196,7 +194,7 @@ def peer(asked: argparse.Namespace) -> None:
             for name in [*runs][:: 1 if turn % 2 == 0 else -1]:
                 done = subprocess.run(
                     commands[name],
-                    env=environments[name],
+                    env=alone,
                     stdout=subprocess.PIPE,
                     text=True,
                     check=True,
@@ -246,7 +244,7 @@ def side(asked: argparse.Namespace) -> None:
         item_count=len(item_vectors) - 1,
     )
     started = time.perf_counter()
-    model = Given(user_vectors, item_vectors)
+    model = Given(user_vectors, item_vectors, sequences)
     ranking = rank_users(model, sequences, *sequences.targets("test"), exclude_seen=True)
     ranked = time.perf_counter()
     figures = judged(ranking, sequences)

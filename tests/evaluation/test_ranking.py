@@ -109,6 +109,57 @@ def test_lists_and_ranks_are_those_of_a_full_sort_when_catalogues_and_ties_vary(
     assert np.array_equal(scores, before)
 
 
+def test_list_is_in_the_order_of_items_when_all_that_can_be_listed_is_tied():
+    scores = np.zeros((2, 5001), dtype=np.float32)
+    scores[1, 4000] = 1
+    found = top_k(scores, histories([2, 3], []), 4, exclude_seen=True)
+    assert found.tolist() == [[1, 4, 5, 6], [4000, 1, 2, 3]]
+
+
+def test_zeros_are_equal_when_they_differ_in_sign():
+    scores = table([0, 0.0, -0.0, 0.0, -0.0, -1e-45])
+    targets = np.array([3])
+    assert rank_targets(scores, [NOTHING], targets, exclude_seen=True).tolist() == [3]
+    assert top_k(scores, [NOTHING], 5, exclude_seen=True).tolist() == [[1, 2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0xFFFFFFFF, 0x7F800001])
+def test_scores_are_refused_when_one_is_nan_of_any_kind(bits):
+    scores = table([0, 1, 2, 3])
+    scores.view(np.uint32)[0, 2] = bits
+    with pytest.raises(DataError, match=r"scores: 1 of 3 scores are NaN, .* item index 2"):
+        rank_targets(scores, [NOTHING], np.array([1]), exclude_seen=True)
+
+
+def test_infinities_are_the_ends_of_a_list_when_scores_have_them():
+    scores = table([0, -np.inf, 5, np.inf, np.finfo(np.float32).min, np.finfo(np.float32).max])
+    assert top_k(scores, [NOTHING], 5, exclude_seen=True).tolist() == [[3, 5, 2, 4, 1]]
+
+
+def test_ranks_are_the_same_when_there_is_another_number_of_threads(
+    fixed_scorer, leave_one_out, monkeypatch
+):
+    generator = np.random.default_rng(3)
+    sequences = leave_one_out(generator.integers(1, 41, size=(50, 6)).tolist(), 40)
+    table_of_items = generator.standard_normal((41, 41)).astype(np.float32)
+    model = fixed_scorer("student", lambda history: table_of_items[history[-1]].tolist())
+    found, told = [], []
+    for threads in (1, 3):
+        monkeypatch.setattr("slmrec.evaluation.ranking.usable_threads", lambda many=threads: many)
+        ranked = rank_users(
+            model,
+            sequences,
+            *sequences.targets("test"),
+            exclude_seen=True,
+            chunk_bytes=7 * 4 * 41,
+            report=lambda ranks: told.append(ranks.tolist()),
+        )
+        found.append((ranked.ranks.tolist(), ranked.lists.tolist()))
+    assert found[0] == found[1]
+    assert [len(ranks) for ranks in told] == 2 * [7, 14, 21, 28, 35, 42, 49, 50]
+    assert told[-1] == told[7] == found[0][0]
+
+
 def test_scores_may_be_shared_and_read_only_when_they_are_ranked(fixed_scorer, leave_one_out):
     generator = np.random.default_rng(5)
     sequences = leave_one_out(generator.integers(1, 41, size=(50, 6)).tolist(), 40)

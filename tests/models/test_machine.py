@@ -15,6 +15,7 @@ from slmrec.models.machine import (
     processor_fields,
     saturating_products,
     this_machine,
+    torch_threads,
     usable_threads,
 )
 
@@ -147,3 +148,11 @@ def test_only_torch_is_set_where_the_system_moves_no_threads(
     with pinned(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == torch_threads
+
+
+def test_torch_has_its_threads_back_when_a_block_ends_by_an_error() -> None:
+    usual, other = torch.get_num_threads(), torch.get_num_threads() + 1
+    with contextlib.suppress(KeyError), torch_threads(other):
+        assert torch.get_num_threads() == other
+        raise KeyError
+    assert torch.get_num_threads() == usual

@@ -43,25 +43,33 @@ def pinned(threads: int) -> Iterator[None]:
     """Keep this process on the first `threads` of its processors, and torch to as many threads.
 
     All threads that there are move along, and threads and processes that start meanwhile inherit the
-    place; afterwards everything is as before. Where the system moves no threads, they stay. torch is
-    set where it was imported before, and is not imported for it.
+    place; afterwards everything is as before. Where the system moves no threads, they stay.
     """
-    torch = sys.modules.get("torch")
-    torch_threads = torch.get_num_threads() if torch else 0
     movable = hasattr(os, "sched_setaffinity")
     usual = os.sched_getaffinity(0) if movable else set()
     before = {thread: _processors(thread) or usual for thread in _own_threads()} if movable else {}
     try:
-        if torch:
-            torch.set_num_threads(threads)
-        first = set(sorted(usual)[:threads])
-        _move(dict.fromkeys(before, first))
-        yield
+        with torch_threads(threads):
+            first = set(sorted(usual)[:threads])
+            _move(dict.fromkeys(before, first))
+            yield
     finally:
         if movable:
             _move({thread: before.get(thread, usual) for thread in _own_threads()})
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Have torch use as many threads, where it was imported before; it is not imported for this."""
+    torch = sys.modules.get("torch")
+    usual = torch.get_num_threads() if torch else 0
+    try:
         if torch:
-            torch.set_num_threads(torch_threads)
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(usual)
 
 
 def _own_threads() -> list[int]:

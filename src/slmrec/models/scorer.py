@@ -25,8 +25,7 @@ class Scorer(Protocol):
         """Scores of every item: float32 [histories, items + 1]; column 0 (padding) means nothing.
 
         A history may be longer than the model can read; the model keeps the newest part.
-        An empty history is allowed. The scores are the caller's to change: the next call, which may
-        come while they are being ranked, neither reads nor writes them.
+        An empty history is allowed. Several threads may ask at once.
         """
         ...
 
