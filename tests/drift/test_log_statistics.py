@@ -34,7 +34,9 @@ def test_statistics_are_hand_arithmetic_when_windows_are_tiny():
     assert shares.touched_share == pytest.approx(2 / 4 - 2 / 6)
     assert found["new_item_share"].reference == 1 / 4
     assert found["new_item_share"].current == pytest.approx(5 / 6)
-    assert found["sequence_length"].effect == pytest.approx(3 / 2 - 1)
+    # Twice 2 interactions a user, then 4 and 2; the typical one is the geometric mean.
+    assert found["sequence_length"].reference == pytest.approx(2)
+    assert found["sequence_length"].effect == pytest.approx(8**0.5 / 2 - 1)
     assert found["repeat_share"].reference == 1 / 4
     assert found["repeat_share"].current == 0
     # Gaps of 3 and 7 s, then 15, 1, 1 and 63 s; 1 + gap is a power of two, and so are the means.

@@ -124,8 +124,8 @@ class MonitorDrift(Section):
     """Users of each side of whom production is asked: states, lists, what they did next."""
     permutations: Positive = 1999
     """Label permutations for each p-value: p = (k + 1) / (permutations + 1)."""
-    false_discovery_rate: Rate = 0.01
-    """Benjamini-Hochberg level across all statistics."""
+    false_discovery_rate: Rate = 0.05
+    """Benjamini-Hochberg level across all statistics of a window; `drift` takes two windows."""
     recommendations: str = ""
     """Lists that people were given, a file of `recommend` (a path or a `gs://` URI): how much of them
     production would list today is told. Empty: nobody was given any."""

@@ -147,7 +147,7 @@ def _ratios(old: _Side, new: _Side, lot: Lot, max_length: int | None) -> list[Di
     parts: dict[StatisticName, tuple[Float, Float]] = {
         "new_user_share": (both("new"), people),
         "new_item_share": (both("new_items"), length),
-        "sequence_length": (length, people),
+        "sequence_length": (np.log(length), people),
         "time_gap": (both("gap_sum"), both("gap_count")),
         "repeat_share": (both("repeats"), length),
     }
@@ -166,7 +166,9 @@ def _measured(name: StatisticName, ratio: Ratio, old: _Side, new: _Side) -> Diff
             np.repeat(old.length, old.length.astype(int)),
             np.repeat(new.length, new.length.astype(int)),
         )
-        return difference(name, before, after, relative(before, after), ratio.p, touched)
+        # A mean of logarithms: a few people who do a hundred times as much drown any mean.
+        lengths = float(np.exp(before)), float(np.exp(after))
+        return difference(name, *lengths, relative(*lengths), ratio.p, touched)
     if name == "time_gap":  # the values are means of logarithms
         touched = largest_gap(old.gaps, new.gaps)
         effect = float(np.expm1(change))

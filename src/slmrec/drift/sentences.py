@@ -29,7 +29,7 @@ _SUBJECTS: dict[StatisticName, str] = {
     "interactions_per_day": "the volume",
     "new_user_share": "the share of users without an interaction in the window before",
     "new_item_share": "the share of interactions with new items",
-    "sequence_length": "interactions a user",
+    "sequence_length": "a typical user's interactions (geometric mean)",
     "time_gap": "the typical time between a user's interactions",
     "repeat_share": "the share of interactions with an item the user already had",
     "truncated_share": "the share of users who did more than production reads of a history",
