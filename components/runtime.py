@@ -13,7 +13,10 @@ from typing import Any, Concatenate, ParamSpec
 
 from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
 from slmrec.errors import ConfigError, SlmrecError
+from slmrec.policy import load_policy
+from slmrec.processes import deadline
 from slmrec.progress import EventFile, LogLines, Progress
+from slmrec.resources import Resources
 from slmrec.training.launch import train_together
 
 P = ParamSpec("P")
@@ -57,29 +60,36 @@ def step(
             progress = _progress(instance)
             _event(progress, "started", {})
             started = time.monotonic()
+
+            def failed(message: str, code: int = SlmrecError.exit_code) -> None:
+                _event(progress, "failed", {"message": message, "exit_code": code})
+
+            def ended(message: str) -> None:
+                failed(message)
+                print(f"{instance}: {message}", file=sys.stderr, flush=True)
+
             try:
-                processes = _processes() if trains else 1
-                if processes == 1:
-                    metadata = function(progress, *args, **kwargs)
-                else:
-                    metadata = train_together(
-                        processes,
-                        f"{function.__module__}:{function.__name__}",
-                        arguments,
-                        outputs,
-                        instance=instance,
-                        events=os.environ.get(EVENTS_VARIABLE),
-                        import_from=ROOT,
-                    )
+                with deadline(60 * limits().of(name).timeout_minutes, ended):
+                    processes = _processes() if trains else 1
+                    if processes == 1:
+                        metadata = function(progress, *args, **kwargs)
+                    else:
+                        metadata = train_together(
+                            processes,
+                            f"{function.__module__}:{function.__name__}",
+                            arguments,
+                            outputs,
+                            instance=instance,
+                            events=os.environ.get(EVENTS_VARIABLE),
+                            import_from=ROOT,
+                        )
             except (SlmrecError, OSError) as error:
                 code = getattr(error, "exit_code", SlmrecError.exit_code)
-                message = str(error)
-                _event(progress, "failed", {"message": message, "exit_code": code})
-                print(f"{instance}: {message}", file=sys.stderr)
+                failed(str(error), code)
+                print(f"{instance}: {error}", file=sys.stderr)
                 raise SystemExit(code) from error
             except Exception as error:
-                message = f"{type(error).__name__}: {error}"
-                _event(progress, "failed", {"message": message, "exit_code": SlmrecError.exit_code})
+                failed(f"{type(error).__name__}: {error}")
                 raise
             paths = {port: arguments[port] for port in outputs}
             metadata = {
@@ -95,6 +105,12 @@ def step(
         return run
 
     return decorate
+
+
+@functools.cache
+def limits() -> Resources:
+    """What the steps may use, of `pipeline/resources.yaml`."""
+    return load_policy(ROOT / "pipeline" / "resources.yaml", Resources)
 
 
 def output_digest(path: Path) -> str:

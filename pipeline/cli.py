@@ -13,6 +13,7 @@ from pipeline.dashboard import dashboard
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
+from pipeline.sizing import resources
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="From an interaction log to a small, fast sequential recommender, kept fresh.",
 )
 app.add_typer(datasets.app, name="datasets")
+study.app.command()(resources)
 app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
 app.command()(recommend)

@@ -26,6 +26,7 @@ from components.quantize_student.component import quantize_student
 from components.snapshot_source.component import snapshot_source
 from components.train_teacher.component import train_teacher
 from components.validate_data.component import validate_data
+from pipeline.limits import limited
 from pipeline.parameters import defaults
 
 NAME = "slmrec"
@@ -53,38 +54,44 @@ def compress_and_promote(
     """Make every variant, compare all models on the same users, promote the candidate or refuse."""
     with dsl.ParallelFor(items=variants, name="variants") as variant:
         # What was taken away may be made up for from the cache that the student learned from.
-        pruned = prune_student(
-            sequences=sequences,
-            student=student,
-            caches=caches,
-            variant=variant,
-            config=distill_student_config,
+        pruned = limited(
+            prune_student(
+                sequences=sequences,
+                student=student,
+                caches=caches,
+                variant=variant,
+                config=distill_student_config,
+            )
         )
-        quantized = quantize_student(
-            sequences=sequences, pruned=pruned.outputs["pruned"], variant=variant
+        quantized = limited(
+            quantize_student(sequences=sequences, pruned=pruned.outputs["pruned"], variant=variant)
         )
     # One `Collected` for each reader: compiling changes the object.
-    evaluated = evaluate_models(
-        sequences=sequences,
-        items_model=items_model,
-        teacher=teacher,
-        student=student,
-        variants=dsl.Collected(quantized.outputs["servable"]),
-        registry=registry,
-        production=production,
-        config=evaluate_models_config,
+    evaluated = limited(
+        evaluate_models(
+            sequences=sequences,
+            items_model=items_model,
+            teacher=teacher,
+            student=student,
+            variants=dsl.Collected(quantized.outputs["servable"]),
+            registry=registry,
+            production=production,
+            config=evaluate_models_config,
+        )
     )
     # Moves the production pointer, or refuses and says which gate.
-    promoted = promote_model(
-        evaluation=evaluated.outputs["evaluation"],
-        timings=evaluated.outputs["timings"],
-        candidates=dsl.Collected(quantized.outputs["servable"]),
-        sequences=sequences,
-        registry=registry,
-        code_digest=code_digest,
-        settings_digest=settings_digest,
-        started=started,
-        config=promote_model_config,
+    promoted = limited(
+        promote_model(
+            evaluation=evaluated.outputs["evaluation"],
+            timings=evaluated.outputs["timings"],
+            candidates=dsl.Collected(quantized.outputs["servable"]),
+            sequences=sequences,
+            registry=registry,
+            code_digest=code_digest,
+            settings_digest=settings_digest,
+            started=started,
+            config=promote_model_config,
+        )
     )
     promoted.set_caching_options(enable_caching=False)
 
@@ -114,38 +121,48 @@ def slmrec_pipeline(
 ) -> None:
     """Walk the DAG; see the module's picture."""
     # The digest of the exact input bytes: never cached, and everything below hangs on it.
-    snapshot = snapshot_source(interactions=interactions, items=items, registry=registry)
+    snapshot = limited(snapshot_source(interactions=interactions, items=items, registry=registry))
     snapshot.set_caching_options(enable_caching=False)
     # Bad rows go to the quarantine with a reason, so nothing is lost silently.
-    ingested = ingest_interactions(
-        interactions=interactions,
-        items=items,
-        source_digest=snapshot.outputs["digest"],
-        config=ingest_interactions_config,
+    ingested = limited(
+        ingest_interactions(
+            interactions=interactions,
+            items=items,
+            source_digest=snapshot.outputs["digest"],
+            config=ingest_interactions_config,
+        )
     )
     # Blocking: data that fails its expectations go no further.
-    validated = validate_data(
-        interactions=ingested.outputs["log"],
-        previous=snapshot.outputs["previous"],
-        config=validate_data_config,
+    validated = limited(
+        validate_data(
+            interactions=ingested.outputs["log"],
+            previous=snapshot.outputs["previous"],
+            config=validate_data_config,
+        )
     )
-    built = build_sequences(
-        interactions=ingested.outputs["log"],
-        verdict=validated.outputs["verdict"],
-        config=build_sequences_config,
+    built = limited(
+        build_sequences(
+            interactions=ingested.outputs["log"],
+            verdict=validated.outputs["verdict"],
+            config=build_sequences_config,
+        )
     )
     sequences = built.outputs["sequences"]
     # The next two read the registry, whose state no cache key knows.
-    drift = monitor_drift(sequences=sequences, registry=registry, config=monitor_drift_config)
+    drift = limited(
+        monitor_drift(sequences=sequences, registry=registry, config=monitor_drift_config)
+    )
     drift.set_caching_options(enable_caching=False)
-    decision = decide_retraining(
-        sequences=sequences,
-        verdict=drift.outputs["Output"],
-        registry=registry,
-        code_digest=code_digest,
-        settings_digest=settings_digest,
-        force=force,
-        config=decide_retraining_config,
+    decision = limited(
+        decide_retraining(
+            sequences=sequences,
+            verdict=drift.outputs["Output"],
+            registry=registry,
+            code_digest=code_digest,
+            settings_digest=settings_digest,
+            force=force,
+            config=decide_retraining_config,
+        )
     )
     decision.set_caching_options(enable_caching=False)
 
@@ -153,23 +170,29 @@ def slmrec_pipeline(
     # what it cannot resolve for false.
     with dsl.If(decision.outputs["Output"] == True, name="retrain"):  # noqa: E712
         # The paper's first stage: item embeddings that know who follows whom.
-        pretrained = pretrain_items(sequences=sequences, config=pretrain_items_config)
-        taught = train_teacher(
-            sequences=sequences,
-            items_model=pretrained.outputs["items_model"],
-            config=train_teacher_config,
+        pretrained = limited(pretrain_items(sequences=sequences, config=pretrain_items_config))
+        taught = limited(
+            train_teacher(
+                sequences=sequences,
+                items_model=pretrained.outputs["items_model"],
+                config=train_teacher_config,
+            )
         )
         teacher = taught.outputs["teacher"]
         # The teacher runs once over the training positions and never again.
         with dsl.ParallelFor(items=shards, name="shards") as shard:
-            cached = cache_teacher(
-                sequences=sequences, teacher=teacher, shard=shard, config=cache_teacher_config
+            cached = limited(
+                cache_teacher(
+                    sequences=sequences, teacher=teacher, shard=shard, config=cache_teacher_config
+                )
             )
-        distilled = distill_student(
-            sequences=sequences,
-            teacher=teacher,
-            caches=dsl.Collected(cached.outputs["cache"]),
-            config=distill_student_config,
+        distilled = limited(
+            distill_student(
+                sequences=sequences,
+                teacher=teacher,
+                caches=dsl.Collected(cached.outputs["cache"]),
+                config=distill_student_config,
+            )
         )
         student = distilled.outputs["student"]
         # A pipeline of its own: inside a loop KFP collects only what the loop was given from outside.

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+import yaml
 
 from components import images
 from components.runtime import (
@@ -30,6 +30,7 @@ from components.runtime import (
 from pipeline.events import EventReader
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 from slmrec.errors import ArtifactError, SlmrecError
+from slmrec.processes import end_children
 from slmrec.storage.client import is_remote
 
 
@@ -156,9 +157,8 @@ def run_pipeline(
     record = RunRecord(run_id, started, folder, digest, parameters)
     executed = folder / "pipeline.yaml"
     tag = f"{images.PYTHON}-{digest[:12]}"
-    executed.write_text(
-        pipeline_file.read_text(encoding="utf-8").replace(images.PYTHON, tag), encoding="utf-8"
-    )
+    text = pipeline_file.read_text(encoding="utf-8").replace(images.PYTHON, tag)
+    executed.write_text(without_retries(text), encoding="utf-8")
 
     def keep(event: dict[str, Any]) -> None:
         if event["event"] in ("finished", "cached"):
@@ -188,6 +188,15 @@ def run_pipeline(
             raise StepFailedError(step, message, code, folder / "kfp.log") from error
     record.seconds = (datetime.now(UTC) - started).total_seconds()
     return record
+
+
+def without_retries(compiled: str) -> str:
+    """The pipeline with every step begun once: a machine that is here does not go away."""
+    pipeline = yaml.safe_load(compiled)
+    for component in (pipeline["root"], *pipeline["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task.pop("retryPolicy", None)
+    return yaml.safe_dump(pipeline, sort_keys=True)
 
 
 def _execute(
@@ -288,6 +297,7 @@ def children_end_with_us() -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         end_children()
+        sys.stdout.flush()
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -298,16 +308,3 @@ def children_end_with_us() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_children(grace_seconds: float = 3.0) -> None:
-    """Terminate every process that this one started, and kill what does not go."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.terminate()
-    _, alive = psutil.wait_procs(children, timeout=grace_seconds)
-    for child in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
-    sys.stdout.flush()

@@ -8,9 +8,11 @@ import yaml
 
 from components import images
 from pipeline.parameters import config_parameters, defaults
-from pipeline.paths import CONFIGS, PIPELINE_FILE, ROOT
+from pipeline.paths import CONFIGS, PIPELINE_FILE, RESOURCES_FILE, ROOT
 from slmrec.config import TrainTeacher, Variant
 from slmrec.config_file import load_config
+from slmrec.policy import load_policy
+from slmrec.resources import Resources
 
 NEVER_CACHED = {"snapshot-source", "monitor-drift", "decide-retraining", "promote-model"}
 
@@ -83,6 +85,27 @@ def test_caching_is_off_exactly_where_the_outside_world_is_read(compiled: dict) 
     uncached = {n for n, t in leaves.items() if not t["cachingOptions"].get("enableCache")}
     assert uncached == NEVER_CACHED
     assert len(leaves) == 14
+
+
+def test_every_task_has_the_limits_of_its_step_and_is_begun_again_only_where_that_is_harmless(
+    compiled: dict,
+) -> None:
+    allowed = load_policy(RESOURCES_FILE, Resources)
+    leaves = {
+        name: task for name, task in tasks(compiled).items() if name != "compress-and-promote"
+    }
+    steps = {
+        name: task for name, task in leaves.items() if not name.startswith(("for-", "condition"))
+    }
+    assert {name.replace("-", "_") for name in steps} == set(Resources.model_fields)
+    executors = compiled["deploymentSpec"]["executors"]
+    for name, task in steps.items():
+        limits = allowed.of(name)
+        found = executors[f"exec-{name}"]["container"]["resources"]
+        assert float(found["resourceCpuLimit"]) == limits.cpu
+        assert found["resourceMemoryLimit"] == f"{limits.memory_gb:g}G"
+        assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == limits.retries
+    assert "retryPolicy" not in steps["promote-model"]  # it moves what serves
 
 
 def test_training_hangs_on_the_decision_alone(compiled: dict) -> None:

@@ -1,0 +1,22 @@
+"""What `resources.yaml` allows each step, on the task."""
+
+from kfp.dsl import PipelineTask
+
+from pipeline.paths import RESOURCES_FILE
+from slmrec.policy import load_policy
+from slmrec.resources import Resources
+
+_BACKOFF, _FACTOR, _LONGEST = "30s", 2.0, "600s"
+_RESOURCES = load_policy(RESOURCES_FILE, Resources)
+
+
+def limited(task: PipelineTask) -> PipelineTask:
+    """The task with the limits of its step; its timeout is kept by the step itself."""
+    allowed = _RESOURCES.of(task.name)
+    task.set_cpu_limit(f"{allowed.cpu:g}").set_memory_limit(f"{allowed.memory_gb:g}G")
+    if allowed.accelerators:
+        task.set_accelerator_type(allowed.accelerator)
+        task.set_accelerator_limit(allowed.accelerators)
+    if allowed.retries:
+        task.set_retry(allowed.retries, _BACKOFF, _FACTOR, _LONGEST)
+    return task

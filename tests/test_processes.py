@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.paths import ROOT
+from slmrec.processes import deadline
+
+HANGS = """
+import subprocess, sys, time
+from slmrec.processes import deadline
+
+child = subprocess.Popen([sys.executable, "-c", {child!r}])
+print(child.pid, flush=True)
+with deadline(1.0, lambda message: print(message, flush=True)):
+    time.sleep(600)
+"""
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+"""A child that does not listen."""
+NO_PYTHON = """
+import ctypes
+from slmrec import processes
+processes.GRACE_SECONDS = 1.0
+with processes.deadline(0.5, print):
+    ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock, so no other thread can run
+"""
+
+
+def run(code: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    return done, time.monotonic() - started
+
+
+def test_process_ends_with_its_children_when_it_hangs() -> None:
+    done, seconds = run(HANGS.format(child=DEAF))
+    child, message = done.stdout.splitlines()
+    assert done.returncode == 4
+    assert seconds < 1 + 10
+    assert "took longer than 1 seconds and was ended with 1 processes" in message
+    assert "timeout_minutes" in message
+    assert "File" in done.stderr  # where it stood
+    assert not psutil.pid_exists(int(child))
+
+
+def test_process_ends_when_even_python_cannot_run() -> None:
+    done, seconds = run(NO_PYTHON)
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr
+    assert seconds < 0.5 + 10
+
+
+def test_nothing_happens_later_when_the_work_is_done_in_time() -> None:
+    done, _ = run(
+        "import time\nfrom slmrec.processes import deadline\n"
+        "with deadline(0.3, print):\n    pass\ntime.sleep(0.6)\nprint('alive')"
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_deadline_is_taken_back_when_the_work_fails() -> None:
+    told: list[str] = []
+    with pytest.raises(KeyError), deadline(0.2, told.append):
+        raise KeyError
+    time.sleep(0.4)
+    assert told == []
+    assert Path(f"/proc/{os.getpid()}").exists()
