@@ -32,7 +32,9 @@ def read_items(
     are in. Raises `SourceMissingError` and `DataError`.
     """
     frames = [
-        _read_file(file.local(scratch), settings, scratch / f"items-{number:05d}", progress)
+        _read_file(
+            file.local(scratch, progress), settings, scratch / f"items-{number:05d}", progress
+        )
         for number, file in enumerate(resolve(source))
     ]
     frame = pl.concat(frames)

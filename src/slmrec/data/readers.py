@@ -44,7 +44,7 @@ def open_log(source: str, settings: IngestInteractions, scratch: Path, progress:
     parts = []
     said: Counter[str] = Counter()
     for number, file in enumerate(resolve(source)):
-        part, described = _part(file, settings, scratch / f"part-{number:05d}")
+        part, described = _part(file, settings, scratch / f"part-{number:05d}", progress)
         parts.append(part)
         said[described] += 1
     for described, files in said.items():
@@ -58,8 +58,10 @@ def open_log(source: str, settings: IngestInteractions, scratch: Path, progress:
     return Log(parts, POSITIONS if order_only else time_format, order_only, rows)
 
 
-def _part(file: SourceFile, settings: IngestInteractions, scratch: Path) -> tuple[Part, str]:
-    path = file.local(scratch)
+def _part(
+    file: SourceFile, settings: IngestInteractions, scratch: Path, progress: Progress
+) -> tuple[Part, str]:
+    path = file.local(scratch, progress)
     layout = recognise(path, settings)
     if layout.kind == "parquet":
         part = ParquetPart.open(file.name, path, _chosen(path, settings))

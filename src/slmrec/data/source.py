@@ -9,6 +9,7 @@ from pathlib import Path
 from slmrec.artifacts import canonical_json, digest_file, digest_text
 from slmrec.data.sample import is_sample, parse_sample
 from slmrec.errors import SourceMissingError
+from slmrec.progress import Progress
 from slmrec.storage.client import is_remote
 from slmrec.storage.files import describe, fetch, list_objects
 
@@ -25,9 +26,13 @@ class SourceFile:
     uri: str
     """A local path or `gs://`."""
 
-    def local(self, scratch: Path) -> Path:
+    def local(self, scratch: Path, progress: Progress) -> Path:
         """Give a path to the bytes; an object is downloaded into `scratch` first."""
-        return fetch(self.uri, scratch / "fetched" / digest_text(self.uri)[:16])
+
+        def report(done: int, total: int) -> None:
+            progress.update(done, total, f"downloading {self.name}")
+
+        return fetch(self.uri, scratch / "fetched" / digest_text(self.uri)[:16], report=report)
 
 
 def resolve(source: str) -> tuple[SourceFile, ...]:

@@ -106,9 +106,8 @@ class Lot:
         observed = np.zeros(old + new, dtype=np.float32)
         observed[old:] = 1
         self._observed = observed[None]
-        self.labels = rng.permuted(
-            np.broadcast_to(observed, (permutations, len(observed))), axis=1
-        )  # [permutations, users of both], 1 where a user counts as current
+        self.labels = _parted(old, new, permutations, rng)
+        """[permutations, users of both], 1 where a user counts as current"""
 
     def ratios(
         self, parts: Mapping[StatisticName, tuple[Float, Float]]
@@ -160,6 +159,23 @@ class Lot:
     @cached_property
     def _exact(self) -> Float:
         return self.labels.astype(np.float64)
+
+
+def _parted(
+    old: int, new: int, permutations: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Rows of `old` zeros and `new` ones in an order by lot: those with the highest numbers are ones."""
+    labels = np.empty((permutations, old + new), dtype=np.float32)
+    block = max(1, BLOCK_CELLS // (old + new))
+    for start in range(0, permutations, block):
+        drawn = rng.random((min(block, permutations - start), old + new))
+        if new:
+            lowest = np.partition(drawn, old, axis=1)[:, old]
+            labels[start : start + block] = drawn >= lowest[:, None]
+        else:
+            labels[start : start + block] = 0
+    assert np.all(labels.sum(axis=1) == new), "two of 2^53 numbers were the same"
+    return labels
 
 
 def p_value(drawn: Float, observed: float) -> float:

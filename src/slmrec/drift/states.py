@@ -112,9 +112,10 @@ def _areas(design: Narrow, solved: Narrow, leverage: Narrow, labels: Narrow) -> 
     """
     fitted = (labels @ solved.T) @ design.T
     alone = (fitted - leverage * labels) / np.maximum(1 - leverage, 1e-6)
-    order = np.argsort(alone, axis=1)
-    sorted_labels = np.take_along_axis(labels, order, axis=1).astype(np.float64)
+    # A number's last bit says whose it is, so that one sort of numbers is enough.
+    marked = (alone.view(np.int32) & ~1) | labels.astype(np.int32)
+    ordered = np.sort(marked.view(np.float32), axis=1).view(np.int32) & 1
     current = labels.sum(axis=1, dtype=np.float64)
-    ranks = sorted_labels @ np.arange(1, labels.shape[1] + 1)
+    ranks = ordered.astype(np.float64) @ np.arange(1, labels.shape[1] + 1)
     areas: Float = (ranks - current * (current + 1) / 2) / (current * (labels.shape[1] - current))
     return areas

@@ -13,7 +13,7 @@ from uuid import uuid4
 from slmrec.errors import SourceMissingError
 from slmrec.storage.client import SCHEME, TIMEOUT_SECONDS, default_client, reaching, split
 from slmrec.storage.documents import ABSENT, Document
-from slmrec.storage.files import download
+from slmrec.storage.ranges import download
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client

@@ -14,6 +14,7 @@ from slmrec.storage.client import (
     reaching,
     split,
 )
+from slmrec.storage.ranges import Report, download
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -95,12 +96,14 @@ def fetch(
     *,
     client: "Client | None" = None,
     timeout: float = TIMEOUT_SECONDS,
+    report: Report | None = None,
 ) -> Path:
     """Give a local path with the bytes of `uri`.
 
     A local path is returned as it is. A `gs://` object is downloaded into the directory
     `destination` under its own name, pinned to the generation that is current now and checked
-    against its checksum. Raises `ConfigError` and `SourceMissingError` like `describe`.
+    against its checksum; `report` is told how far it is. Raises `ConfigError` and
+    `SourceMissingError` like `describe`.
     """
     if not is_remote(uri):
         return Path(uri)
@@ -109,20 +112,8 @@ def fetch(
     target = Path(destination) / Path(blob.name).name
     target.parent.mkdir(parents=True, exist_ok=True)
     with reaching(uri, "could not be downloaded", "try again"):
-        download(blob, target, timeout)
+        download(blob, target, timeout, report)
     return target
-
-
-def download(blob: Any, target: Path, timeout: float) -> None:
-    """Write an object's known generation to a file, checked against its checksum, or nothing."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        blob.download_to_filename(
-            str(partial), if_generation_match=blob.generation, timeout=timeout, checksum="crc32c"
-        )
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _current(uri: str, client: "Client | None", timeout: float) -> Any:
