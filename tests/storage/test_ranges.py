@@ -1,3 +1,5 @@
+import gc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from tests.storage.cloud import Stored, client_of, serve_bucket
 SIZE, RANGE = 1000, 300
 CONTENT = np.random.default_rng(0).bytes(SIZE)
 URI = "gs://logs/day/log.csv"
+# The library leaves the connection of a download that was refused to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture
@@ -18,6 +22,7 @@ def served(monkeypatch):
     with serve_bucket("logs") as (bucket, address), client_of(address) as client:
         put(bucket, CONTENT)
         yield bucket, client
+        gc.collect()
 
 
 def put(bucket, content):

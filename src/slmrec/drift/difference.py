@@ -161,10 +161,8 @@ class Lot:
         return self.labels.astype(np.float64)
 
 
-def _parted(
-    old: int, new: int, permutations: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Rows of `old` zeros and `new` ones in an order by lot: those with the highest numbers are ones."""
+def _parted(old: int, new: int, permutations: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Rows of `old` zeros and `new` ones by lot: whoever draws one of the highest numbers is a one."""
     labels = np.empty((permutations, old + new), dtype=np.float32)
     block = max(1, BLOCK_CELLS // (old + new))
     for start in range(0, permutations, block):
