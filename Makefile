@@ -4,14 +4,16 @@ BIN := .venv/bin
 READY := .venv/.installed-from-lock
 PEERS := benchmarks/requirements-rectools.txt
 PEERS_READY := .venv-rectools/.installed
+# For `make images`; BASE_IMAGE= and NETWORK= of the build where the usual ones will not do.
+TARGET ?= cpu
 # One thread a worker: two test workers share two cores, and thread counts change float sums.
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers check format compile lock setup clean
+.PHONY: help run test test-slow test-peers test-images check format compile lock images setup clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## set up, then run the whole DAG on the built-in sample
 	@$(BIN)/python -m pipeline run
@@ -24,6 +26,9 @@ test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 
 test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers
+
+test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
+	$(TEST_ENV) $(BIN)/python -m pytest -m docker
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
 	$(BIN)/ruff check
@@ -43,6 +48,10 @@ lock: setup ## pin every package anew from pyproject.toml
 	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
 	  --output-file requirements.lock pyproject.toml
 	sed -i '/^--/d; /^$$/d; s/+cpu$$//' requirements.lock
+
+images: setup ## build the image of all steps and print its name; TARGET=gpu for CUDA
+	@$(BIN)/python -m pipeline build-image --target $(TARGET) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \
+	  $(if $(NETWORK),--network $(NETWORK))
 
 setup: $(READY) ## create .venv from requirements.lock
 

@@ -3,12 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from pipeline import datasets, registry, study
+from pipeline.build_image import build_image
 from pipeline.dashboard import dashboard
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
@@ -28,6 +29,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
 app.command()(recommend)
 app.command()(dashboard)
+app.command()(build_image)
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""
@@ -79,6 +81,14 @@ def run(
     ] = [],  # noqa: B006 - typer wants a list
     home: Annotated[Path, typer.Option(help="Where runs, cache and registry live.")] = Path("var"),
     registry_place: registry.Place = "",
+    runner: Annotated[
+        Literal["subprocess", "docker"],
+        typer.Option(help="What each step runs in: a process here, or a container."),
+    ] = "subprocess",
+    image: Annotated[
+        str,
+        typer.Option(help="For --runner docker; default: what 'make images' made of this code."),
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Train even without a reason.")] = False,
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit with 5 when the gates refuse.")
@@ -99,13 +109,19 @@ def run(
         check_source(source)
     if not PIPELINE_FILE.exists():
         raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'")
+    if image and runner != "docker":
+        raise ConfigError(f"--image {image}: only containers have an image; add --runner docker")
 
     from pipeline.console import RunDisplay, print_summary
-    from pipeline.local import Home, run_pipeline
+    from pipeline.containers import Containers
+    from pipeline.home import Home
+    from pipeline.local import run_pipeline
+    from pipeline.runners import Subprocesses
     from pipeline.summary import summarise
     from slmrec.artifacts import write_json
     from slmrec.registry.store import Registry
 
+    steps = Containers(image) if runner == "docker" else Subprocesses()
     place = Home(home, registry_place)
     place.path.mkdir(parents=True, exist_ok=True)
     parameters = {
@@ -119,7 +135,7 @@ def run(
     console = Console(file=out, width=None if out.isatty() else PLAIN_WIDTH)
     try:
         with RunDisplay(console, parameters) as display:
-            record = run_pipeline(place, parameters, display.on_event)
+            record = run_pipeline(place, parameters, display.on_event, runner=steps)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on after the last finished step")
         raise typer.Exit(INTERRUPTED) from None

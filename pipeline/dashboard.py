@@ -47,7 +47,7 @@ def dashboard(
 
     Example: python -m pipeline dashboard
     """
-    from pipeline.local import Home as Local
+    from pipeline.home import Home as Local
     from slmrec.dashboard.security import Access
     from slmrec.registry.store import Registry
 

@@ -1,12 +1,15 @@
-"""What this machine has and lacks for the pipeline."""
+"""What this machine, or the container that this is, has and lacks for the pipeline."""
 
+import contextlib
 import importlib.metadata
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +19,8 @@ from pipeline.paths import PIPELINE_FILE, ROOT
 
 MEMORY_GB = 4
 DISK_GB = 5
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container finds what it may use."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def examine(home: Path, root: Path = ROOT) -> list[Finding]:
             True,
             "install Python 3.11",
         ),
-        _packages(root / "requirements.lock"),
+        *_packages(root / "requirements.lock"),
         Finding(
             "pipeline.yaml",
             "present" if PIPELINE_FILE.exists() else "missing",
@@ -50,15 +55,16 @@ def examine(home: Path, root: Path = ROOT) -> list[Finding]:
         _home(home),
         _space(home),
         _memory(),
-        Finding("cores", str(os.cpu_count()), True, False),
+        Finding("cores", str(joblib.cpu_count()), True, False),
         _tool("docker", "only for building and running images"),
     ]
 
 
-def _packages(lock: Path) -> Finding:
+def _packages(lock: Path) -> list[Finding]:
+    """What runs need has to be there; nothing that is there may be other than locked."""
     if not lock.exists():
-        return Finding("packages", f"no {lock.name}", False, True, "restore requirements.lock")
-    wrong = []
+        return [Finding("packages", f"no {lock.name}", False, True, "restore requirements.lock")]
+    needed, wrong, left_out = _needed(), [], []
     for line in lock.read_text(encoding="utf-8").splitlines():
         name, separator, version = line.split("#")[0].strip().partition("==")
         if not separator:
@@ -66,11 +72,39 @@ def _packages(lock: Path) -> Finding:
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            installed = "missing"
+            if name in needed:
+                wrong.append(f"{name} missing, locked {version}")
+            else:
+                left_out.append(name)
+            continue
         if installed.split("+")[0] != version.split(";")[0].strip():
             wrong.append(f"{name} {installed}, locked {version}")
-    found = "as locked" if not wrong else "; ".join(wrong[:3]) + (" …" if len(wrong) > 3 else "")
-    return Finding("packages", found, not wrong, True, "make setup")
+    found = Finding("packages", _first(wrong, "; ") or "as locked", not wrong, True, "make setup")
+    if not left_out:
+        return [found]
+    advice = "only for checks and tests; make setup"
+    return [found, Finding("left out", _first(left_out, ", "), False, False, advice)]
+
+
+def _first(texts: list[str], separator: str) -> str:
+    return separator.join(texts[:3]) + (" …" if len(texts) > 3 else "")
+
+
+def _needed() -> set[str]:
+    """Names of the packages that slmrec needs when it runs, and of those that they need."""
+    found: set[str] = set()
+    ahead = ["slmrec"]
+    while ahead:
+        try:
+            requirements = importlib.metadata.requires(ahead.pop()) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for requirement in requirements:
+            name = re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
+            if "extra ==" not in requirement and name not in found:
+                found.add(name)
+                ahead.append(name)
+    return found
 
 
 def _home(home: Path) -> Finding:
@@ -86,10 +120,14 @@ def _space(home: Path) -> Finding:
     return Finding("free disk", f"{free:.0f} GB", free >= DISK_GB, False, f"{DISK_GB} GB are safe")
 
 
-def _memory() -> Finding:
-    total = psutil.virtual_memory().available / 2**30
+def _memory(cgroup: Path = CGROUP) -> Finding:
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
+        limit = int((cgroup / "memory.max").read_text(encoding="ascii"))
+        free = min(free, limit - int((cgroup / "memory.current").read_text(encoding="ascii")))
+    found = f"{free / 2**30:.0f} GB"
     return Finding(
-        "free memory", f"{total:.0f} GB", total >= MEMORY_GB, False, f"{MEMORY_GB} GB are safe"
+        "free memory", found, free >= MEMORY_GB * 2**30, False, f"{MEMORY_GB} GB are safe"
     )
 
 

@@ -6,11 +6,8 @@ and the steps' events reach whoever shows progress.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,55 +25,10 @@ from components.runtime import (
     output_digest,
 )
 from pipeline.events import EventReader
-from pipeline.paths import CODE, PIPELINE_FILE, ROOT
+from pipeline.home import Home
+from pipeline.paths import PIPELINE_FILE, ROOT
+from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from slmrec.errors import ArtifactError, SlmrecError
-from slmrec.processes import end_children
-from slmrec.storage.client import is_remote
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where a local installation keeps its state."""
-
-    path: Path
-    elsewhere: str = ""
-    """The registry's place, a path or `gs://BUCKET/PREFIX`, where it is not kept here."""
-
-    @property
-    def registry(self) -> str:
-        """Where model versions and channels are: an absolute path or a `gs://` URI."""
-        if is_remote(self.elsewhere):
-            return self.elsewhere
-        return str(Path(self.elsewhere or self.path / "registry").resolve())
-
-    @property
-    def artifacts(self) -> Path:
-        """What steps wrote, a folder a run."""
-        return self.path / "cache" / "artifacts"
-
-    @property
-    def task_cache(self) -> Path:
-        """KFP's record of which task gave which artifacts."""
-        return self.path / "cache" / "tasks"
-
-    @property
-    def evidently(self) -> Path:
-        """A workspace of Evidently with the reports of all runs."""
-        return self.path / "evidently"
-
-    @property
-    def teacher_cache(self) -> Path:
-        """Finished shards of the teacher cache, by what decides their content."""
-        return self.path / "teacher-cache"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where trainings that were stopped go on from, a folder a code digest."""
-        return self.path / "checkpoints"
-
-    def run(self, run_id: str) -> Path:
-        """What belongs to one run: log, events, the file as executed, the summary."""
-        return self.path / "runs" / run_id
 
 
 @dataclass
@@ -118,27 +70,14 @@ class StepFailedError(SlmrecError):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-def code_digest(root: Path = ROOT) -> str:
-    """SHA-256 over everything that decides what a step does, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name in CODE:
-        path = root / name
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-        for file in files:
-            relative = file.relative_to(root).as_posix()
-            if "__pycache__" in relative or ".egg-info" in relative or file.suffix == ".md":
-                continue
-            digest.update(relative.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def run_pipeline(
     home: Home,
     parameters: dict[str, Any],
     on_event: Callable[[dict[str, Any]], None],
     pipeline_file: Path = PIPELINE_FILE,
+    runner: StepRunner | None = None,
 ) -> RunRecord:
-    """Run the compiled file to its end.
+    """Run the compiled file to its end, each step in what `runner` starts: a process, if not said.
 
     `on_event` is called from another thread for everything that steps report, and with
     `{"event": "cached", …}` for each step whose result was taken from the cache.
@@ -148,7 +87,8 @@ def run_pipeline(
     run_id = f"{started:%Y%m%d-%H%M%S-%f}"
     folder = home.run(run_id)
     folder.mkdir(parents=True)
-    digest = code_digest()
+    runner = runner or Subprocesses()
+    digest = runner.code_digest
     parameters = parameters | {
         "registry": home.registry,
         "code_digest": digest,
@@ -156,11 +96,16 @@ def run_pipeline(
     }
     record = RunRecord(run_id, started, folder, digest, parameters)
     executed = folder / "pipeline.yaml"
-    tag = f"{images.PYTHON}-{digest[:12]}"
-    text = pipeline_file.read_text(encoding="utf-8").replace(images.PYTHON, tag)
-    executed.write_text(without_retries(text), encoding="utf-8")
+    compiled = pipeline_file.read_text(encoding="utf-8")
+    compiled = compiled.replace(images.PYTHON, runner.image)
+    executed.write_text(without_retries(compiled), encoding="utf-8")
+    unfinished: dict[str, None] = {}  # in the order in which they started
 
     def keep(event: dict[str, Any]) -> None:
+        if event["event"] == "started":
+            unfinished[event["step"]] = None
+        if event["event"] == "finished":
+            unfinished.pop(event["step"], None)
         if event["event"] in ("finished", "cached"):
             outputs = {port: Path(path) for port, path in event["outputs"].items()}
             cached = event["event"] == "cached"
@@ -176,16 +121,26 @@ def run_pipeline(
         TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
         EVIDENTLY_VARIABLE: str(home.evidently.resolve()),
     }
-    with _environment(folder, reader.path, kept), children_end_with_us(), reader:
+    log = folder / "kfp.log"
+    with (
+        _environment(folder, reader.path, kept) as environment,
+        steps_end_with_us(runner.end),
+        reader,
+    ):
+        session = {
+            "runner": runner.start(home, run_id, parameters, environment),
+            "pipeline_root": str(home.artifacts / run_id),
+            "enable_caching": True,
+            "cache_root": str(runner.task_cache(home)),
+        }
         try:
-            _execute(executed, home, run_id, parameters, keep, folder / "kfp.log")
-        except RuntimeError as error:
-            reader.drain()
-            failed = reader.failure
-            message = failed["message"] if failed else str(error)
-            code = int(failed["exit_code"]) if failed else SlmrecError.exit_code
-            step = failed["step"] if failed else "pipeline"
-            raise StepFailedError(step, message, code, folder / "kfp.log") from error
+            _execute(executed, parameters, session, keep, log)
+        except (RuntimeError, *runner.errors) as error:
+            raise _failure(reader, [*unfinished], str(error), log) from error
+        # KFP takes a container that is gone before it is asked for its exit code for one that did well.
+        reader.drain()
+        if unfinished:
+            raise _failure(reader, [*unfinished], "ended without a word", log)
     record.seconds = (datetime.now(UTC) - started).total_seconds()
     return record
 
@@ -199,11 +154,21 @@ def without_retries(compiled: str) -> str:
     return yaml.safe_dump(pipeline, sort_keys=True)
 
 
+def _failure(
+    reader: EventReader, unfinished: list[str], message: str, log: Path
+) -> StepFailedError:
+    """What to say of a run that failed: the first thing that a step said, else what is known."""
+    reader.drain()
+    if (failed := reader.failure) is not None:
+        return StepFailedError(failed["step"], failed["message"], int(failed["exit_code"]), log)
+    step = unfinished[0] if unfinished else "pipeline"
+    return StepFailedError(step, message, SlmrecError.exit_code, log)
+
+
 def _execute(
     executed: Path,
-    home: Home,
-    run_id: str,
     parameters: dict[str, Any],
+    session: dict[str, Any],
     keep: Callable[[dict[str, Any]], None],
     log: Path,
 ) -> None:
@@ -211,12 +176,7 @@ def _execute(
     from kfp.local import cache as kfp_cache
 
     with log.open("w", encoding="utf-8", buffering=1) as stream, contextlib.redirect_stdout(stream):
-        local.init(
-            runner=local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(home.artifacts / run_id),
-            enable_caching=True,
-            cache_root=str(home.task_cache),
-        )
+        local.init(**session)
         task_cache = kfp_cache.get_local_cache()
         assert task_cache is not None
         task_cache.get = verified(task_cache.get, keep)
@@ -262,26 +222,28 @@ def verified(
 
 
 @contextlib.contextmanager
-def _environment(folder: Path, events: Path, kept: Mapping[str, str]) -> Iterator[None]:
+def _environment(
+    folder: Path, events: Path, kept: Mapping[str, str]
+) -> Iterator[Mapping[str, str]]:
+    """Set what steps are told by variables; gives those that mean the same in a container."""
     temporary = folder / "tmp"  # each KFP task leaves a folder behind
     temporary.mkdir()
     changes = {
         EVENTS_VARIABLE: str(events.resolve()),
         **kept,
         "TMPDIR": str(temporary.resolve()),
-        "PYTHONPATH": os.pathsep.join(
-            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
-        ),
         "PYTHONUNBUFFERED": "1",
         # OpenMP's threads spin while they wait, which is right when they have the machine alone.
         # Two steps at once on two cores were 5 to 50 times slower for it; with short spinning twice,
         # which is their fair share, and a step alone loses little (benchmarks/training_step.py).
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
     }
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
+    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    here = changes | {"PYTHONPATH": os.pathsep.join(paths)}
+    before = {name: os.environ.get(name) for name in here}
+    os.environ.update(here)
     try:
-        yield
+        yield changes
     finally:
         for name, value in before.items():
             if value is None:
@@ -289,22 +251,3 @@ def _environment(folder: Path, events: Path, kept: Mapping[str, str]) -> Iterato
             else:
                 os.environ[name] = value
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def children_end_with_us() -> Iterator[None]:
-    """On Ctrl-C or termination end the running steps first, so that none goes on unseen."""
-
-    def interrupt(number: int, frame: object) -> None:
-        end_children()
-        sys.stdout.flush()
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -44,7 +44,7 @@ def recommend(
     Stopped, the same command goes on after the last finished part.
     Example: python -m pipeline recommend --users all --k 10 --output recommendations.parquet
     """
-    from pipeline.local import Home as Local
+    from pipeline.home import Home as Local
     from slmrec.data.sequences import load_sequences
     from slmrec.models.recommend_all import Request, recommend_all
     from slmrec.models.servable import Servable

@@ -222,7 +222,7 @@ def prune(
 
 
 def _registry(home: Path, place: str) -> Registry:
-    from pipeline.local import Home as Local
+    from pipeline.home import Home as Local
 
     found = Registry(Local(home, place).registry)
     if not found.exists():

@@ -16,12 +16,14 @@ import typer
 from rich.console import Console
 
 from pipeline.events import EventReader
-from pipeline.local import StepFailedError, children_end_with_us
+from pipeline.local import StepFailedError
 from pipeline.parameters import SAMPLE, chosen_settings, settings_digest
 from pipeline.paths import ROOT
+from pipeline.runners import steps_end_with_us
 from pipeline.sources import absolute, check_source
 from slmrec.artifacts import MANIFEST
 from slmrec.errors import ConfigError, SlmrecError
+from slmrec.processes import end_children
 from slmrec.studies.job import Job, Name
 from slmrec.studies.variants import VARIANTS, choose_variants
 
@@ -253,7 +255,7 @@ def _run(job: Job, reader: EventReader, module: str, *arguments: str) -> None:
     description.write_text(job.to_json(), encoding="utf-8")
     log = job.work / f"{job.study}.log"
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    with log.open("ab") as stream, children_end_with_us():
+    with log.open("ab") as stream, steps_end_with_us(end_children):
         finished = subprocess.run(  # noqa: S603 a command of ours
             [sys.executable, "-m", module, str(description), *arguments],
             stdout=stream,

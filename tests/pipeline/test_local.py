@@ -1,10 +1,15 @@
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from components.runtime import EVENTS_VARIABLE
+from pipeline import local
+from pipeline.code import code_digest
 from pipeline.events import EventReader
-from pipeline.local import code_digest, verified
+from pipeline.home import Home
+from pipeline.local import verified
 from slmrec.artifacts import open_artifact, publish
 
 
@@ -109,3 +114,17 @@ def test_events_are_delivered_whole_and_in_order(tmp_path: Path) -> None:
         stream.write('ep": "a", "message": "m", "exit_code": 3}\n')
     assert [event["event"] for event in told] == ["started", "failed"]
     assert reader.failure == told[1]
+
+
+def test_run_fails_when_a_step_that_started_never_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # KFP takes a container that is gone before it is asked for its exit code for one that did well.
+    def execute(*_: object) -> None:
+        with Path(os.environ[EVENTS_VARIABLE]).open("a") as stream:
+            stream.write('{"event": "started", "step": "train_teacher"}\n')
+
+    monkeypatch.setattr(local, "_execute", execute)
+    parameters = {"interactions": "sample:"}
+    with pytest.raises(local.StepFailedError, match="train_teacher: ended without a word"):
+        local.run_pipeline(Home(tmp_path), parameters, lambda event: None)
