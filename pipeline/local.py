@@ -98,7 +98,7 @@ def run_pipeline(
     executed = folder / "pipeline.yaml"
     compiled = pipeline_file.read_text(encoding="utf-8")
     compiled = compiled.replace(images.PYTHON, runner.image)
-    executed.write_text(without_retries(compiled), encoding="utf-8")
+    executed.write_text(for_this_machine(compiled), encoding="utf-8")
     unfinished: dict[str, None] = {}  # in the order in which they started
 
     def keep(event: dict[str, Any]) -> None:
@@ -145,12 +145,18 @@ def run_pipeline(
     return record
 
 
-def without_retries(compiled: str) -> str:
-    """The pipeline with every step begun once: a machine that is here does not go away."""
+def for_this_machine(compiled: str) -> str:
+    """The pipeline without what is for clusters.
+
+    A machine that is here does not go away, so a step that failed is not begun again; and KFP cannot
+    limit cores and memory here, of which it would warn for every step.
+    """
     pipeline = yaml.safe_load(compiled)
     for component in (pipeline["root"], *pipeline["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task.pop("retryPolicy", None)
+    for executor in pipeline["deploymentSpec"]["executors"].values():
+        executor["container"].pop("resources", None)
     return yaml.safe_dump(pipeline, sort_keys=True)
 
 

@@ -3,13 +3,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from components.runtime import EVENTS_VARIABLE
 from pipeline import local
 from pipeline.code import code_digest
 from pipeline.events import EventReader
 from pipeline.home import Home
-from pipeline.local import verified
+from pipeline.local import for_this_machine, verified
+from pipeline.paths import PIPELINE_FILE
 from slmrec.artifacts import open_artifact, publish
 
 
@@ -44,6 +46,18 @@ def test_code_digest_changes_when_a_file_is_renamed(code: Path) -> None:
     before = code_digest(code)
     (code / "src" / "file.py").rename(code / "src" / "other.py")
     assert code_digest(code) != before
+
+
+def test_what_runs_here_is_the_compiled_file_without_what_clusters_need() -> None:
+    compiled = PIPELINE_FILE.read_text(encoding="utf-8")
+    here, there = yaml.safe_load(for_this_machine(compiled)), yaml.safe_load(compiled)
+    assert "retryPolicy" in compiled
+    assert "retryPolicy" not in for_this_machine(compiled)
+    for executor in there["deploymentSpec"]["executors"].values():
+        del executor["container"]["resources"]
+    assert here["deploymentSpec"] == there["deploymentSpec"]
+    assert here["root"]["inputDefinitions"] == there["root"]["inputDefinitions"]
+    assert here["components"].keys() == there["components"].keys()
 
 
 class TestVerifiedCache:
