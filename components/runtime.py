@@ -13,10 +13,8 @@ from typing import Any, Concatenate, ParamSpec
 
 from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
 from slmrec.errors import ConfigError, SlmrecError
-from slmrec.policy import load_policy
 from slmrec.processes import deadline
 from slmrec.progress import EventFile, LogLines, Progress
-from slmrec.resources import Resources
 from slmrec.training.launch import train_together
 
 P = ParamSpec("P")
@@ -31,6 +29,8 @@ CHECKPOINTS_VARIABLE = "SLMREC_CHECKPOINTS"
 """Set by the local run: the folder in which a training that is stopped finds itself again."""
 EVIDENTLY_VARIABLE = "SLMREC_EVIDENTLY"
 """Set by the local run: the folder that keeps Evidently's reports of all runs, for `evidently ui`."""
+TIMEOUT_VARIABLE = "SLMREC_TIMEOUT_MINUTES"
+"""Set by the compiled pipeline: how long the step may take; a week when it is not set."""
 PROCESSES_VARIABLE = "SLMREC_PROCESSES"
 """How many processes a training step trains with, one a GPU; one when it is not set."""
 
@@ -69,7 +69,7 @@ def step(
                 print(f"{instance}: {message}", file=sys.stderr, flush=True)
 
             try:
-                with deadline(60 * limits().of(name).timeout_minutes, ended):
+                with deadline(60 * _timeout_minutes(), ended):
                     processes = _processes() if trains else 1
                     if processes == 1:
                         metadata = function(progress, *args, **kwargs)
@@ -107,12 +107,6 @@ def step(
     return decorate
 
 
-@functools.cache
-def limits() -> Resources:
-    """What the steps may use, of `pipeline/resources.yaml`."""
-    return load_policy(ROOT / "pipeline" / "resources.yaml", Resources)
-
-
 def output_digest(path: Path) -> str:
     """Digest of an output: of a whole artifact through its checked manifest, or of a plain file.
 
@@ -134,6 +128,15 @@ def checkpoint_directory(
     digests = {name: artifact.digest for name, artifact in inputs.items()}
     key = digest_text(canonical_json({"config": config, "inputs": digests}))
     return Path(folder) / f"{step_name}-{key[:16]}"
+
+
+def _timeout_minutes() -> int:
+    value = os.environ.get(TIMEOUT_VARIABLE, "10080")
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(
+            f"{TIMEOUT_VARIABLE} is '{value}', expected how many minutes a step may take, 1 or more"
+        )
+    return int(value)
 
 
 def _processes() -> int:

@@ -2,6 +2,7 @@
 
 from kfp.dsl import PipelineTask
 
+from components.runtime import TIMEOUT_VARIABLE
 from pipeline.paths import RESOURCES_FILE
 from slmrec.policy import load_policy
 from slmrec.resources import Resources
@@ -11,8 +12,9 @@ _RESOURCES = load_policy(RESOURCES_FILE, Resources)
 
 
 def limited(task: PipelineTask) -> PipelineTask:
-    """The task with the limits of its step; its timeout is kept by the step itself."""
+    """The task with the limits of its step; its timeout is told to the step, which keeps it itself."""
     allowed = _RESOURCES.of(task.name)
+    task.set_env_variable(TIMEOUT_VARIABLE, str(allowed.timeout_minutes))
     task.set_cpu_limit(f"{allowed.cpu:g}").set_memory_limit(f"{allowed.memory_gb:g}G")
     if allowed.accelerators:
         task.set_accelerator_type(allowed.accelerator)

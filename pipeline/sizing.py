@@ -65,6 +65,8 @@ def resources(
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     console.print(f"from {summary}", soft_wrap=True, markup=False)
     console.print(table)
+    if any(better.of(name).memory_gb < now.of(name).memory_gb for name in took):
+        console.print("some memory is less than now: is that run as large as those to come?")
     advice = "written; 'make compile' takes it into pipeline.yaml" if write else "--write keeps it"
     console.print(f"{advice} ({file})", soft_wrap=True, markup=False)
 
@@ -90,6 +92,8 @@ def taken(summary: Path) -> dict[str, tuple[float, float]]:
         found: dict[str, tuple[float, float]] = {}
         for step in executed:
             name = step["name"].partition("[")[0]
+            if name not in Resources.model_fields:
+                raise ConfigError(f"{summary}: no step is called '{name}'; run the pipeline anew")
             seconds, peak = found.get(name, (0.0, 0.0))
             found[name] = (
                 max(seconds, step["seconds"]),
@@ -120,7 +124,9 @@ def rewritten(text: str, resources: Resources) -> str:
     """The text of a resources file with other numbers; its comments stay."""
     for name in Resources.model_fields:
         line = f"{name}: {_flow(resources.of(name))}"
-        text, count = re.subn(rf"^{name}:.*$", line, text, flags=re.MULTILINE)
+        text, count = re.subn(
+            rf"^{name}:[^#\n]*?(?=\s*(#|$))", lambda _, line=line: line, text, flags=re.MULTILINE
+        )
         if count != 1:
             raise ConfigError(
                 f"resources file: found {count} lines that begin with '{name}:', expected one; "

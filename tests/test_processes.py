@@ -21,6 +21,16 @@ with deadline(1.0, lambda message: print(message, flush=True)):
 """
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 """A child that does not listen."""
+WAITS = """
+import subprocess, sys
+from slmrec.processes import deadline
+
+{other}
+with deadline(0.5, lambda message: print(message, flush=True)):
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
+print("ended well", flush=True)
+"""
+"""Waits for a child: it is woken when that is ended."""
 NO_PYTHON = """
 import ctypes
 from slmrec import processes
@@ -43,10 +53,19 @@ def test_process_ends_with_its_children_when_it_hangs() -> None:
     child, message = done.stdout.splitlines()
     assert done.returncode == 4
     assert seconds < 1 + 10
-    assert "took longer than 1 seconds and was ended with 1 processes" in message
+    assert "took longer than 1 second and was ended" in message
     assert "timeout_minutes" in message
     assert "File" in done.stderr  # where it stood
     assert not psutil.pid_exists(int(child))
+
+
+@pytest.mark.parametrize("other", ["", f"subprocess.Popen([sys.executable, '-c', {DEAF!r}])"])
+def test_work_does_not_end_well_when_it_waits_for_a_child_that_is_ended(other: str) -> None:
+    done, seconds = run(WAITS.format(other=other))
+    assert done.returncode == 4
+    assert "took longer than" in done.stdout.splitlines()[0]
+    assert "ended well" not in done.stdout
+    assert seconds < 0.5 + 10
 
 
 def test_process_ends_when_even_python_cannot_run() -> None:

@@ -17,46 +17,55 @@ GRACE_SECONDS = 8.0
 
 @contextlib.contextmanager
 def deadline(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """End this process and its children when the block takes longer.
+    """End this process and its children when the block takes longer; one at a time in a process.
 
-    `tell` is called first, with what happened. Where all threads stood is written to standard error.
+    `tell` receives what happened before anything is ended; what stands after the block does not run.
+    Where all threads stood is written to standard error.
     """
+    running = threading.Lock()  # whoever takes it first decides: the block's end, or the watch
 
     def expire() -> None:
-        faulthandler.dump_traceback(sys.__stderr__ or 2)
-        children = end_children()
-        tell(
-            f"took longer than {_spelled(seconds)} and was ended with {children} processes that it had "
-            "started; above is where it stood. Its limit is timeout_minutes in pipeline/resources.yaml"
-        )
-        os._exit(SlmrecError.exit_code)
+        if not running.acquire(blocking=False):
+            return  # the work was done in time
+        try:
+            faulthandler.dump_traceback(sys.__stderr__ or 2)
+            tell(
+                f"took longer than {_spelled(seconds)} and was ended, with all processes that it had "
+                "started; its log says where it stood. The limit is timeout_minutes in "
+                "pipeline/resources.yaml"
+            )
+            end_children()
+        finally:
+            os._exit(SlmrecError.exit_code)
 
     watch = threading.Timer(seconds, expire)
     watch.daemon = True
-    watch.start()
     faulthandler.dump_traceback_later(
         seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr
     )
+    watch.start()
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if not running.acquire(blocking=False):
+            threading.Event().wait()  # woken by what the watch ended: it ends this process, too
         watch.cancel()
+        faulthandler.cancel_dump_traceback_later()
 
 
-def end_children(grace_seconds: float = 3.0) -> int:
-    """Terminate every process that this one started, and kill what does not go; how many there were."""
+def end_children(grace_seconds: float = 3.0) -> None:
+    """Terminate every process that this one started, and kill what does not go."""
     children = psutil.Process().children(recursive=True)
     for child in children:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             child.terminate()
     _, alive = psutil.wait_procs(children, timeout=grace_seconds)
     for child in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             child.kill()
     psutil.wait_procs(alive, timeout=grace_seconds)
-    return len(children)
 
 
 def _spelled(seconds: float) -> str:
-    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+    amount, unit = (seconds / 60, "minute") if seconds >= 60 else (seconds, "second")
+    return f"{amount:g} {unit}{'' if amount == 1 else 's'}"

@@ -6,6 +6,7 @@ import pytest
 from components.runtime import (
     CHECKPOINTS_VARIABLE,
     EVENTS_VARIABLE,
+    TIMEOUT_VARIABLE,
     checkpoint_directory,
     step,
 )
@@ -13,8 +14,8 @@ from slmrec.artifacts import Artifact, open_artifact, publish
 from slmrec.errors import DataError
 
 
-@step("cache_teacher", outputs=("thing",), label="part")
-def cache_teacher(progress, part: str, thing: str):
+@step("make_thing", outputs=("thing",), label="part")
+def make_thing(progress, part: str, thing: str):
     progress.update(1, 2, "half")
     progress.say("a word")
     if part == "bad":
@@ -38,16 +39,16 @@ def read(path: Path) -> list[dict]:
 
 
 def test_step_reports_its_life_when_somebody_listens(tmp_path: Path, events: Path) -> None:
-    metadata = cache_teacher("0/2", str(tmp_path / "thing"))
+    metadata = make_thing("0/2", str(tmp_path / "thing"))
     told = read(events)
     assert [event["event"] for event in told] == ["started", "progress", "message", "finished"]
-    assert {event["step"] for event in told} == {"cache_teacher[0/2]"}
+    assert {event["step"] for event in told} == {"make_thing[0/2]"}
     assert told[-1]["metadata"] == metadata
     assert told[-1]["outputs"] == {"thing": str(tmp_path / "thing")}
 
 
 def test_metadata_hold_time_memory_and_the_digest_of_each_output(tmp_path: Path) -> None:
-    metadata = cache_teacher("0/2", str(tmp_path / "thing"))
+    metadata = make_thing("0/2", str(tmp_path / "thing"))
     assert metadata["digests"] == {"thing": open_artifact(tmp_path / "thing").digest}
     assert metadata["headline"] == "made"
     assert metadata["seconds"] >= 0
@@ -58,18 +59,28 @@ def test_expected_error_becomes_one_line_and_its_exit_code(
     tmp_path: Path, events: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cache_teacher("bad", str(tmp_path / "thing"))
+        make_thing("bad", str(tmp_path / "thing"))
     assert stopped.value.code == 3
-    assert capsys.readouterr().err == "cache_teacher[bad]: log.csv: 3 columns, expected 4\n"
+    assert capsys.readouterr().err == "make_thing[bad]: log.csv: 3 columns, expected 4\n"
     failed = read(events)[-1]
     assert failed["event"] == "failed"
     assert failed["message"] == "log.csv: 3 columns, expected 4"
     assert failed["exit_code"] == 3
 
 
+def test_timeout_is_named_when_it_is_no_number_of_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "2h")
+    with pytest.raises(SystemExit) as stopped:
+        make_thing("0/2", str(tmp_path / "thing"))
+    assert stopped.value.code == 2
+    assert "SLMREC_TIMEOUT_MINUTES is '2h'" in capsys.readouterr().err
+
+
 def test_unexpected_error_keeps_its_traceback_and_is_reported(tmp_path: Path, events: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        cache_teacher("broken", str(tmp_path / "thing"))
+        make_thing("broken", str(tmp_path / "thing"))
     assert read(events)[-1]["message"] == "ZeroDivisionError: by zero"
 
 
@@ -77,8 +88,8 @@ def test_step_prints_to_standard_error_when_nobody_listens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(EVENTS_VARIABLE, raising=False)
-    cache_teacher("0/2", str(tmp_path / "thing"))
-    assert "cache_teacher[0/2]: a word" in capsys.readouterr().err
+    make_thing("0/2", str(tmp_path / "thing"))
+    assert "make_thing[0/2]: a word" in capsys.readouterr().err
 
 
 def artifact(digest: str) -> Artifact:

@@ -131,6 +131,22 @@ def test_scores_are_refused_when_one_is_nan_of_any_kind(bits):
         rank_targets(scores, [NOTHING], np.array([1]), exclude_seen=True)
 
 
+@pytest.mark.parametrize(
+    ("scores", "seen", "targets", "said"),
+    [
+        (np.zeros((1, 5)), [[]], [2], "1 rows of float64"),
+        (np.zeros((3, 5), np.float32), [[]], [2, 2, 2], "3 rows of float32 for 3 targets and 1 "),
+        (np.zeros((2, 5), np.float32), [[], []], [2], "for 1 targets and 2 histories"),
+        (np.zeros((1, 5), np.float32), [[7]], [2], "histories with items 7 to 7, expected 0 to 4"),
+        (np.zeros((1, 5), np.float32), [[]], [5], "targets with items 5 to 5, expected 0 to 4"),
+        (np.zeros((1, 5), np.float32), [[-1]], [2], "histories with items -1 to -1"),
+    ],
+)
+def test_scores_are_refused_when_rows_or_items_do_not_fit(scores, seen, targets, said):
+    with pytest.raises(DataError, match=said):
+        rank_targets(scores, histories(*seen), np.array(targets), exclude_seen=True)
+
+
 def test_infinities_are_the_ends_of_a_list_when_scores_have_them():
     scores = table([0, -np.inf, 5, np.inf, np.finfo(np.float32).min, np.finfo(np.float32).max])
     assert top_k(scores, [NOTHING], 5, exclude_seen=True).tolist() == [[3, 5, 2, 4, 1]]

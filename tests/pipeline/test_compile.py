@@ -101,7 +101,11 @@ def test_every_task_has_the_limits_of_its_step_and_is_begun_again_only_where_tha
     executors = compiled["deploymentSpec"]["executors"]
     for name, task in steps.items():
         limits = allowed.of(name)
-        found = executors[f"exec-{name}"]["container"]["resources"]
+        container = executors[f"exec-{name}"]["container"]
+        found = container["resources"]
+        assert container["env"] == [
+            {"name": "SLMREC_TIMEOUT_MINUTES", "value": str(limits.timeout_minutes)}
+        ]
         assert float(found["resourceCpuLimit"]) == limits.cpu
         assert found["resourceMemoryLimit"] == f"{limits.memory_gb:g}G"
         assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == limits.retries

@@ -55,6 +55,19 @@ def test_file_keeps_its_comments_when_sizes_are_written(home: Path, tmp_path: Pa
     )
 
 
+def test_comment_beside_a_step_stays_when_sizes_are_written() -> None:
+    text = RESOURCES_FILE.read_text().replace("retries: 0}", "retries: 0}  # never twice")
+    now = load_policy(RESOURCES_FILE, Resources)
+    assert "retries: 0}  # never twice\n" in rewritten(text, now)
+
+
+def test_step_is_named_when_there_is_none_of_its_name(tmp_path: Path) -> None:
+    steps = [{"name": "bake", "seconds": 1.0, "cached": False, "peak_rss_mb": 1.0}]
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": steps}))
+    with pytest.raises(ConfigError, match="no step is called 'bake'"):
+        taken(tmp_path / "summary.json")
+
+
 def test_accelerators_survive_when_sizes_are_written() -> None:
     now = load_policy(RESOURCES_FILE, Resources)
     gpu = now.train_teacher.model_copy(update={"accelerator": "nvidia.com/gpu", "accelerators": 2})

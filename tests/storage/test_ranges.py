@@ -1,4 +1,5 @@
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,10 +69,10 @@ def test_only_missing_ranges_are_fetched_when_a_download_was_stopped(served, tmp
     monkeypatch.setattr(ranges, "SIDE_BY_SIDE", 1)
     usual = ranges._range
 
-    def stopped(blob, start, end, timeout):
+    def stopped(blob, generation, start, end, timeout):
         if start == 600:
             raise KeyboardInterrupt
-        return usual(blob, start, end, timeout)
+        return usual(blob, generation, start, end, timeout)
 
     monkeypatch.setattr(ranges, "_range", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -87,7 +88,7 @@ def test_download_begins_anew_when_the_object_was_replaced_meanwhile(served, tmp
     bucket, client = served
     old = bucket.objects["day/log.csv"].generation
     (tmp_path / f".log.csv.{old}.partial").write_bytes(CONTENT)
-    (tmp_path / f".log.csv.{old}.ranges").write_text("0\n300\n600\n900\n")
+    (tmp_path / f".log.csv.{old}.ranges").write_text("1000 300\n0\n300\n600\n900\n")
     put(bucket, CONTENT[::-1])
     assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT[::-1]
     assert len(bucket.ranges) == 4
@@ -102,3 +103,22 @@ def test_nothing_is_left_when_other_bytes_arrive_than_the_checksum_is_of(served,
     ):
         fetch(URI, tmp_path, client=client, timeout=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_noted_does_not_count_when_the_bytes_are_gone(served, tmp_path):
+    bucket, client = served
+    generation = bucket.objects["day/log.csv"].generation
+    (tmp_path / f".log.csv.{generation}.ranges").write_text("1000 300\n0\n300\n600\n900\n")
+    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT
+
+
+def test_downloads_leave_each_other_alone_when_names_begin_alike(served, tmp_path):
+    bucket, client = served
+    names = ["model", "model.bin", "model.7", "m[o]del"]
+    for name in names:
+        bucket.objects[f"day/{name}"] = Stored(CONTENT, bucket.generation, {})
+    with ThreadPoolExecutor(4) as pool:
+        uris = [f"gs://logs/day/{name}" for name in names * 2]  # each by two at once
+        found = list(pool.map(lambda uri: fetch(uri, tmp_path, client=client, timeout=5), uris))
+    assert all(path.read_bytes() == CONTENT for path in found)
+    assert {file.name for file in tmp_path.iterdir()} == set(names)

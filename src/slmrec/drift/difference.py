@@ -169,10 +169,9 @@ def _parted(old: int, new: int, permutations: int, rng: np.random.Generator) -> 
         drawn = rng.random((min(block, permutations - start), old + new))
         if new:
             lowest = np.partition(drawn, old, axis=1)[:, old]
-            labels[start : start + block] = drawn >= lowest[:, None]
+            labels[start : start + block] = drawn >= lowest[:, None]  # two in 2^53 alike: no matter
         else:
             labels[start : start + block] = 0
-    assert np.all(labels.sum(axis=1) == new), "two of 2^53 numbers were the same"
     return labels
 
 

@@ -166,7 +166,7 @@ def _measured(name: StatisticName, ratio: Ratio, old: _Side, new: _Side) -> Diff
             np.repeat(old.length, old.length.astype(int)),
             np.repeat(new.length, new.length.astype(int)),
         )
-        # A mean of logarithms: a few people who do a hundred times as much drown any mean.
+        # A mean of logarithms: a few people who do a hundred times as much drown an arithmetic mean.
         lengths = float(np.exp(before)), float(np.exp(after))
         return difference(name, *lengths, relative(*lengths), ratio.p, touched)
     if name == "time_gap":  # the values are means of logarithms

@@ -8,7 +8,7 @@ LABELS: dict[StatisticName, str] = {
     "new_user_share": "New users",
     "new_item_share": "New items",
     "item_popularity": "Item popularity",
-    "sequence_length": "Interactions a user",
+    "sequence_length": "A typical user's interactions",
     "time_gap": "Time gaps",
     "repeat_share": "Repeated items",
     "category_mix": "Categories",

@@ -59,7 +59,7 @@ class DriftThresholds(Section):
     category_mix: Effect
     """The same of categories."""
     sequence_length: Effect
-    """Relative change of the mean."""
+    """Relative change of the geometric mean."""
     time_gap: Effect
     """Relative change of the geometric mean."""
     repeat_share: Effect

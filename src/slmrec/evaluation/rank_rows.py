@@ -40,8 +40,8 @@ def rank_rows(
     - `targets` int32 [rows]; `ranks` int32 [rows], from 1, and `lists` int32 [rows, k], best first,
       ties to the smaller index, 0 where no more items were left, are written to
 
-    Returns -1, or the first row in which an item's score is NaN; later rows are then not ranked.
-    Several threads may call this at once, on rows of their own.
+    Returns -1, or the first row in which an item's score is NaN; it and later rows are then not
+    ranked. Shapes and items are the caller's to check. Several threads may call this at once.
     """
     columns, k = scores.shape[1], lists.shape[1]
     groups = min(columns, max(1, 4 * k, isqrt(4 * k * columns)))
@@ -118,12 +118,12 @@ def _rank_rows(
         keys[0] = _OUT
         for place in range(starts[row], starts[row + 1]):
             keys[left_out[place]] = _OUT
-        before = keys[:target]
+        smaller_index = keys[:target]
         above = np.int32(0)
         for item in range(columns):
             above = np.int32(above + (keys[item] > own))
-        for item in range(len(before)):
-            above = np.int32(above + (before[item] == own))
+        for item in range(len(smaller_index)):
+            above = np.int32(above + (smaller_index[item] == own))
         ranks[row] = 1 + above
 
         # The k-th highest of the maxima of groups of items is at most the k-th highest score.

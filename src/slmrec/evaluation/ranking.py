@@ -25,7 +25,7 @@ Int64 = NDArray[np.int64]
 CHUNK_BYTES = 8 * 2**20
 """Largest block of catalogue scores that a model is asked for at once; each thread holds one."""
 LIST_LENGTH = 10
-_NOBODYS: Int32 = np.empty(0, dtype=np.int32)
+_NO_ITEMS: Int32 = np.empty(0, dtype=np.int32)
 _OVERLAP_ROWS = 8192
 
 
@@ -109,7 +109,7 @@ def rank_users(
     """Rank the full catalogue for every user, in chunks of bounded memory.
 
     As many threads as there are processors each have a chunk scored and rank it while it is in their
-    cache, with one thread for the model's own work: so the ranks do not depend on how many there are.
+    cache, and torch has one thread in each: so the ranks do not depend on how many there are.
     `users`, `positions` int64 as `Sequences.targets` gives them. `name` is what messages call the
     model, by default the scorer's own. `report` receives all ranks so far after each chunk.
     Raises `DataError` naming the model when a score is NaN or the scores have another shape than
@@ -160,12 +160,15 @@ def _shaped_scores(scorer: Scorer, histories: Sequence[History], columns: int, n
 def _refuse_nan(scores: Scores, histories: Sequence[History], name: str) -> None:
     bad = np.isnan(scores[:, 1:])
     row, column = np.argwhere(bad)[0]
-    whose = f"model '{name}'" if name else "scores"
     raise DataError(
-        f"{whose}: {np.count_nonzero(bad):,} of {bad.size:,} scores are NaN, the first for "
+        f"{_whose(name)}: {np.count_nonzero(bad):,} of {bad.size:,} scores are NaN, the first for "
         f" item index {column + 1} after a history of {len(histories[row])} items; expected "
         "numbers only. Its training has probably diverged: lower its learning rate and retrain"
     )
+
+
+def _whose(name: str) -> str:
+    return f"model '{name}'" if name else "scores"
 
 
 def _ranked(
@@ -177,14 +180,27 @@ def _ranked(
     exclude_seen: bool,
     name: str = "",
 ) -> tuple[Int32, Int32]:
-    rows = len(scores)
-    left_out = histories if exclude_seen else []
-    lengths = [len(history) for history in left_out] or [0] * rows
+    rows, columns = scores.shape
+    left_out = histories if exclude_seen else [_NO_ITEMS] * rows
+    lengths = [len(history) for history in left_out]
+    seen = np.concatenate([_NO_ITEMS, *left_out])
+    # What is compiled checks nothing itself.
+    for what, items in (("targets", targets), ("histories", seen)):
+        if len(items) and not 0 <= items.min() <= items.max() < columns:
+            raise DataError(
+                f"{_whose(name)}: {what} with items {items.min()} to {items.max()}, expected 0 to "
+                f"{columns - 1}; was it trained on these sequences?"
+            )
+    if scores.dtype != np.float32 or not len(targets) == len(left_out) == rows:
+        raise DataError(
+            f"{_whose(name)}: {rows} rows of {scores.dtype} for {len(targets)} targets and "
+            f"{len(left_out)} histories, expected float32 and one row each"
+        )
     ranks = np.empty(rows, dtype=np.int32)
     lists = np.empty((rows, k), dtype=np.int32)
     broken = rank_rows(
         np.ascontiguousarray(scores),
-        np.concatenate([_NOBODYS, *left_out]),
+        seen,
         np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         np.ascontiguousarray(targets, dtype=np.int32),
         ranks,

@@ -60,7 +60,10 @@ def pinned(threads: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Have torch use as many threads, where it was imported before; it is not imported for this."""
+    """Have torch use as many threads, where it was imported before; it is not imported for this.
+
+    The number is the process's, so blocks in several threads must not overlap.
+    """
     torch = sys.modules.get("torch")
     usual = torch.get_num_threads() if torch else 0
     try:

@@ -1,15 +1,25 @@
 """Large objects from Cloud Storage: several ranges at once, and only those that are still missing."""
 
+import base64
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+import re
+import tempfile
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from filelock import FileLock
 
 RANGE_BYTES = 16 * 2**20
 """Of an object that is asked for at once."""
 SIDE_BY_SIDE = 4
+"""Ranges of an object at once."""
+_HELD = threading.BoundedSemaphore(8)
+"""Ranges of all objects that are in memory at once."""
 _ATTEMPTS = 3
 """For a range that arrives short; failures that the server tells are retried by the library."""
 _CHECK_BYTES = 2**20
@@ -21,11 +31,13 @@ def download(blob: Any, target: Path, timeout: float, report: Report | None = No
     """Write an object's known generation to a file, checked against its checksum, or nothing.
 
     What is large arrives in ranges, beside the target until all are there; a download of the same
-    generation that was stopped is taken up. Raises `OSError` when other bytes arrive than the
-    checksum is of, and what the library raises after its own retries.
+    generation into the same folder that was stopped is taken up. Raises `OSError` when other bytes
+    arrive than the checksum is of, and what the library raises after its own retries.
     """
     if int(blob.size) > RANGE_BYTES and not blob.content_encoding:
-        _in_ranges(blob, target, timeout, report)
+        whose = hashlib.sha256(str(target.absolute()).encode()).hexdigest()
+        with FileLock(Path(tempfile.gettempdir()) / f"slmrec-{whose[:32]}.lock"):
+            _in_ranges(blob, target, timeout, report)
         return
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -39,66 +51,82 @@ def download(blob: Any, target: Path, timeout: float, report: Report | None = No
         report(int(blob.size), int(blob.size))
 
 
+@dataclass
+class _Partial:
+    """What has arrived of one generation of an object, and where those ranges begin."""
+
+    content: Path
+    record: Path
+    starts: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, target: Path, generation: int, size: int) -> "_Partial":
+        """What there is; what is left of other generations goes."""
+        kept = f".{target.name}.{generation}"
+        ours = re.compile(re.escape(f".{target.name}.") + r"\d+\.(partial|ranges)")
+        for place in target.parent.iterdir():
+            if ours.fullmatch(place.name) and place.stem != kept:
+                place.unlink(missing_ok=True)
+        found = cls(target.with_name(f"{kept}.partial"), target.with_name(f"{kept}.ranges"))
+        form = f"{size} {RANGE_BYTES}"
+        lines = (
+            found.record.read_text(encoding="utf-8").splitlines() if found.record.exists() else []
+        )
+        if found.content.exists() and lines[:1] == [form]:
+            found.starts = {int(line) for line in lines[1:] if line.isdecimal()}
+        else:
+            found.record.write_text(f"{form}\n", encoding="utf-8")
+            found.content.write_bytes(b"")
+        os.truncate(found.content, size)
+        return found
+
+    def note(self, start: int) -> None:
+        """A range has been written."""
+        with self.record.open("a", encoding="utf-8") as record:
+            record.write(f"{start}\n")
+
+
 def _in_ranges(blob: Any, target: Path, timeout: float, report: Report | None) -> None:
-    size = int(blob.size)
-    partial = target.with_name(f".{target.name}.{blob.generation}.partial")
-    record = partial.with_suffix(".ranges")
-    for older in target.parent.glob(f".{target.name}.*"):
-        if older not in (partial, record) and older.suffix in (partial.suffix, record.suffix):
-            older.unlink()  # of another generation
-    with _opened(partial, record) as (file, there, note):
-        os.truncate(file.fileno(), size)
-        missing = [start for start in range(0, size, RANGE_BYTES) if start not in there]
-        if report is not None:
-            report(size - _bytes_of(missing, size), size)
+    # Every answer overwrites what the blob says of itself.
+    size, generation, expected = int(blob.size), int(blob.generation), blob.crc32c
+    partial = _Partial.of(target, generation, size)
+    missing = [start for start in range(0, size, RANGE_BYTES) if start not in partial.starts]
+    left = sum(min(start + RANGE_BYTES, size) - start for start in missing)
+    if report is not None:
+        report(size - left, size)
 
-        def fetch(start: int) -> int:
-            end = min(start + RANGE_BYTES, size)
-            os.pwrite(file.fileno(), _range(blob, start, end, timeout), start)
-            return start
+    def fetch(start: int) -> int:
+        end = min(start + RANGE_BYTES, size)
+        with _HELD, partial.content.open("r+b") as file:
+            file.seek(start)
+            file.write(_range(blob, generation, start, end, timeout))
+        return end - start
 
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            waiting = [pool.submit(fetch, start) for start in missing]
-            try:
-                for done, future in enumerate(waiting, start=1):
-                    note(future.result())
-                    if report is not None:
-                        report(size - _bytes_of(missing[done:], size), size)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    found = _crc32c(partial)
-    record.unlink()
-    if found != blob.crc32c:
-        partial.unlink()
-        raise OSError(f"crc32c is {found}, expected {blob.crc32c}")
-    partial.replace(target)
-
-
-@contextmanager
-def _opened(
-    partial: Path, record: Path
-) -> Iterator[tuple[BinaryIO, set[int], Callable[[int], None]]]:
-    """The file that ranges are written to, where those begin that it holds, and how to note one."""
-    known = (
-        record.read_text(encoding="utf-8").split() if partial.exists() and record.exists() else []
-    )
-    there = {int(start) for start in known if start.isdecimal()}
-    with partial.open("r+b" if there else "w+b") as file, record.open("a") as notes:
-
-        def note(start: int) -> None:
-            notes.write(f"{start}\n")
-            notes.flush()
-
-        yield file, there, note
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        waiting = [(start, pool.submit(fetch, start)) for start in missing]
+        try:
+            for start, future in waiting:
+                left -= future.result()
+                partial.note(start)
+                if report is not None:
+                    report(size - left, size)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if (found := _crc32c(partial.content)) != expected:
+        partial.content.unlink()
+        partial.record.unlink()
+        raise OSError(f"crc32c is {found}, expected {expected}")
+    partial.content.replace(target)
+    partial.record.unlink()
 
 
-def _range(blob: Any, start: int, end: int, timeout: float) -> bytes:
+def _range(blob: Any, generation: int, start: int, end: int, timeout: float) -> bytes:
     for _ in range(_ATTEMPTS):
         content: bytes = blob.download_as_bytes(
             start=start,
             end=end - 1,
-            if_generation_match=blob.generation,
+            if_generation_match=generation,
             checksum=None,
             timeout=timeout,
         )
@@ -107,13 +135,7 @@ def _range(blob: Any, start: int, end: int, timeout: float) -> bytes:
     raise OSError(f"bytes {start} to {end} arrived as {len(content)} bytes, {_ATTEMPTS} times")
 
 
-def _bytes_of(starts: list[int], size: int) -> int:
-    return sum(min(start + RANGE_BYTES, size) - start for start in starts)
-
-
 def _crc32c(path: Path) -> str:
-    import base64
-
     import google_crc32c
 
     checksum = google_crc32c.Checksum()
