@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from pipeline import datasets, registry, study
+from pipeline import datasets, registry, schedule, study
 from pipeline.build_image import build_image
 from pipeline.dashboard import dashboard
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
 from pipeline.sizing import resources
+from pipeline.submit import submit
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ app.add_typer(datasets.app, name="datasets")
 study.app.command()(resources)
 app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
+app.add_typer(schedule.app, name="schedule")
+app.command()(submit)
 app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)

@@ -38,6 +38,7 @@ def run(
     """Write the artifact `promotion`. A refusal is a result, not a failure.
 
     `started` is when the run started, as ISO text; the version records it, decisions their own time.
+    A run of a schedule is not told when it started: its version records when it was registered.
     """
     settings = PromoteModel.from_json(config)
     policy = load_policy(ROOT / "validation" / f"{settings.gates}.yaml", GatePolicy)
@@ -67,6 +68,7 @@ def run(
         policy=policy,
     )
     facts = data_facts(data)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     made_of = (candidate.digest, code_digest, settings_digest)
     if production is not None and made_of == _made_of(production):
         version = production  # judged anew beside itself, and still the same
@@ -78,17 +80,16 @@ def run(
             facts,
             code_digest=code_digest,
             settings_digest=settings_digest,
-            time=started,
+            time=started or now,
         )
     evidence = {
         "model": candidate.digest,
         "evaluation": measured.digest,
         "sequences": facts.sequences_digest,
     }
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     store.propose(
         version.number,
-        reason=f"candidate of the run of {started}",
+        reason=f"candidate of the run of {started or now}",
         actor=ACTOR,
         time=now,
         began=started,

@@ -37,7 +37,14 @@ class Workshop:
             write_json(directory / "card.json", card)
 
     def promote(
-        self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8"), config=CONFIG
+        self,
+        *,
+        seed=1,
+        ndcg=0.05,
+        candidate="int8",
+        names=("pruned", "int8"),
+        config=CONFIG,
+        started=WHEN,
     ):
         """Promote the candidate of a run whose models differ by `seed`."""
         models = []
@@ -55,7 +62,7 @@ class Workshop:
             self.registry.place,
             "code",
             "settings",
-            WHEN,
+            started,
             config,
             str(self.folder / "promotion"),
         )
@@ -141,6 +148,13 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     assert decision.evidence["model"] == production.model_digest
     assert production.added == WHEN
     assert metadata["headline"] == "version 1 (int8): passed all 15 gates"
+
+
+def test_a_version_has_its_own_time_when_a_schedule_started_the_run(workshop):
+    workshop.promote(started="")
+    proposal = workshop.registry.decisions()[0]
+    assert workshop.registry.production().added == proposal.time
+    assert proposal.reason == f"candidate of the run of {proposal.time}"
 
 
 def test_nothing_changes_when_the_candidate_is_production_already(workshop):

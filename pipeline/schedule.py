@@ -1,0 +1,225 @@
+"""`python -m pipeline schedule …`: runs of the compiled pipeline at set times."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.parameters import SAMPLE
+from pipeline.registry import PLAIN_WIDTH
+from pipeline.submission import options
+from pipeline.submission.bundle import NAME
+from pipeline.submit import ConfigFile, Force, Format, Interactions, Items, RegistryPlace, Set
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Runs at set times on Kubeflow Pipelines or Vertex AI.",
+)
+Which = Annotated[str, typer.Argument(help="Name or id of a schedule in 'schedule list'.")]
+
+
+@app.command()
+def create(
+    to: options.To,
+    name: Annotated[str, typer.Option(help="The schedule's name.")],
+    cron: Annotated[
+        str,
+        typer.Option(
+            help="Minute, hour, day, month, weekday: '0 5 * * 1-5'; for Kubeflow a second may stand "
+            "before them. A field holds *, a number, a range, a list or a step."
+        ),
+    ],
+    time_zone: Annotated[
+        str,
+        typer.Option(
+            help="Zone of --cron. Kubeflow keeps one for the whole cluster, CRON_SCHEDULE_TIMEZONE of "
+            "its controller: name that one."
+        ),
+    ] = "UTC",
+    interactions: Interactions = SAMPLE,
+    items: Items = "",
+    format: Format = "",
+    config: ConfigFile = None,
+    set_: Set = [],  # noqa: B006 - typer wants a list
+    registry_place: RegistryPlace = "",
+    force: Force = False,
+    image: options.Image = "",
+    deployment: options.DeploymentFile = None,
+    experiment: options.Experiment = NAME,
+    root: options.Root = "",
+    service_account: options.ServiceAccount = "",
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    project: options.Project = "",
+    location: options.Location = "",
+    staging: options.Staging = "",
+    endpoint: options.Endpoint = "",
+    dry_run: options.Dry = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Create a schedule: one run at a time, and missed ones stay missed.
+
+    The same schedule a second time changes nothing.
+
+    Example: python -m pipeline schedule create --target vertex --project shop
+    --location europe-west4 --staging gs://shop/slmrec --name nightly --cron "0 5 * * *"
+    --time-zone Europe/Berlin --interactions gs://shop/log/ --registry gs://shop/models --image …
+    """
+    from pipeline.parameters import chosen_settings
+    from pipeline.submission.prepare import bundle_for, remote_parameters, warn_of_tag
+    from pipeline.submission.target import Job, check_name
+    from pipeline.submission.transport import DryRun
+
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, staging, endpoint
+    )
+    dry = DryRun() if dry_run else None
+    target = connection.target(dry)
+    check_name(name)
+    times = target.read_cron(cron, time_zone)
+    following = times.following(datetime.now(UTC))
+    parameters = remote_parameters(
+        to,
+        chosen_settings(interactions, config, set_, format),
+        interactions=interactions,
+        items=items,
+        registry=registry_place,
+        force=force,
+        started="",
+    )
+    bundle = bundle_for(to, parameters, image, deployment)
+    warn_of_tag(image)
+    job = Job(NAME, experiment, service_account, root)
+    made = target.create_schedule(bundle, job, name, times)
+    if dry is not None:
+        made = {"requests": dry.requests}
+    if dry is not None or as_json:
+        _print_json({**made, "next": [time.isoformat() for time in following]})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    if made["created"]:
+        console.print(f"created schedule '{name}', {made['id']}\n{made['link']}", markup=False)
+    else:
+        paused = "; it is paused, 'schedule resume' starts it" if made["paused"] else ""
+        console.print(f"schedule '{name}' is there already, unchanged{paused}", markup=False)
+    console.print(f"next runs ({time_zone}):", markup=False)
+    for time in following:
+        console.print(f"  {time:%a %Y-%m-%d %H:%M:%S %z}")
+    if to is options.Service.KFP:
+        console.print("  if that is the zone of the cluster's scheduled-workflow controller")
+
+
+@app.command(name="list")
+def list_(
+    to: options.To,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    project: options.Project = "",
+    location: options.Location = "",
+    endpoint: options.Endpoint = "",
+    as_json: options.AsJson = False,
+) -> None:
+    """List the schedules of this pipeline.
+
+    Example: python -m pipeline schedule list --target kfp --host http://localhost:8080
+    """
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, endpoint=endpoint
+    )
+    found = connection.target().schedules()
+    if as_json:
+        _print_json([asdict(schedule) for schedule in found])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "state", "cron", "version", "id"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        state = "paused" if one.paused else "active"
+        table.add_row(one.name, state, one.cron, one.version, one.id)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    console.print(table if found else "no schedules")
+
+
+@app.command()
+def pause(
+    which: Which,
+    to: options.To,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    project: options.Project = "",
+    location: options.Location = "",
+    endpoint: options.Endpoint = "",
+) -> None:
+    """Start no more runs of a schedule until it is resumed; runs that go on are not stopped.
+
+    Example: python -m pipeline schedule pause nightly --target kfp --host http://localhost:8080
+    """
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, endpoint=endpoint
+    )
+    _change("paused", connection, which)
+
+
+@app.command()
+def resume(
+    which: Which,
+    to: options.To,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    project: options.Project = "",
+    location: options.Location = "",
+    endpoint: options.Endpoint = "",
+) -> None:
+    """Start runs of a schedule again; those that were missed stay missed.
+
+    Example: python -m pipeline schedule resume nightly --target kfp --host http://localhost:8080
+    """
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, endpoint=endpoint
+    )
+    _change("resumed", connection, which)
+
+
+@app.command()
+def delete(
+    which: Which,
+    to: options.To,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    project: options.Project = "",
+    location: options.Location = "",
+    endpoint: options.Endpoint = "",
+) -> None:
+    """Delete a schedule; its runs and the pipeline's versions stay.
+
+    Example: python -m pipeline schedule delete nightly --target kfp --host http://localhost:8080
+    """
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, endpoint=endpoint
+    )
+    _change("deleted", connection, which)
+
+
+def _change(done: str, connection: options.Connection, which: str) -> None:
+    from pipeline.submission.target import find_schedule
+
+    target = connection.target()
+    schedule = find_schedule(target, which)
+    {"paused": target.pause, "resumed": target.resume, "deleted": target.delete}[done](schedule)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{done} schedule '{schedule.name}', {schedule.id}", markup=False)
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=1, ensure_ascii=False))

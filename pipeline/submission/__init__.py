@@ -1,0 +1,1 @@
+"""Handing the compiled pipeline to Kubeflow Pipelines or Vertex AI, once or on a schedule."""

@@ -1,0 +1,172 @@
+"""The options that several verbs share, and what they come to: a target."""
+
+import os
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.submission.target import Target
+from pipeline.submission.transport import Advice, DryRun, Http, check_address, no_other_credentials
+from slmrec.errors import ConfigError
+
+TOKEN_IN_CLUSTER = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""Where Kubeflow mounts the token of a pod that may talk to it."""
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_CLOUD_NAME = re.compile(r"[a-z0-9][a-z0-9.:-]*")
+
+
+class Service(StrEnum):
+    """Where the pipeline runs."""
+
+    KFP = "kfp"
+    VERTEX = "vertex"
+
+
+To = Annotated[Service, typer.Option("--target", help="Kubeflow Pipelines or Vertex AI.")]
+Host = Annotated[
+    str,
+    typer.Option(
+        envvar="KF_PIPELINES_ENDPOINT",
+        help="kfp: address of Kubeflow Pipelines, often https://HOST/pipeline.",
+    ),
+]
+Namespace = Annotated[
+    str, typer.Option(help="kfp: whose pipelines and runs, where there are several users.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="KF_PIPELINES_SA_TOKEN_PATH", help="kfp: file that holds a token to log in with."
+    ),
+]
+Project = Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="vertex: the project.")]
+Location = Annotated[str, typer.Option(help="vertex: where, such as europe-west4.")]
+Staging = Annotated[
+    str, typer.Option(help="vertex: gs://BUCKET/PREFIX where every document that was sent is kept.")
+]
+Endpoint = Annotated[
+    str, typer.Option(help="vertex: address of the API; default: the one of --location.")
+]
+Experiment = Annotated[str, typer.Option(help="What runs are grouped under; on Vertex a label.")]
+Root = Annotated[
+    str,
+    typer.Option(
+        help="Where artifacts go, gs://…; default: Kubeflow's own, or 'runs' in --staging."
+    ),
+]
+ServiceAccount = Annotated[str, typer.Option(help="Whom the steps run as.")]
+Image = Annotated[
+    str, typer.Option(help="The image of all steps, NAME@sha256:DIGEST; a tag may be moved.")
+]
+DeploymentFile = Annotated[
+    Path | None,
+    typer.Option("--deployment", help="kfp: YAML of secrets, tolerations, volumes, … by step."),
+]
+Dry = Annotated[
+    bool, typer.Option("--dry-run", help="Print as JSON what would be sent, and send nothing.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What was said of the service."""
+
+    to: Service
+    host: str = ""
+    namespace: str = ""
+    token_file: Path | None = None
+    project: str = ""
+    location: str = ""
+    staging: str = ""
+    endpoint: str = ""
+
+    def target(self, dry: DryRun | None = None) -> Target:
+        """The service; with `dry` nothing is sent to it. Raises `ConfigError`."""
+        return self._kubeflow(dry) if self.to is Service.KFP else self._vertex(dry)
+
+    def _kubeflow(self, dry: DryRun | None) -> Target:
+        from pipeline.submission.kfp_target import KubeflowTarget
+
+        self._refuse("kfp", location=self.location, staging=self.staging, endpoint=self.endpoint)
+        if not self.host:
+            raise ConfigError("--host: missing; name the address of Kubeflow Pipelines")
+        host = check_address("--host", self.host)
+        if dry is not None:
+            return KubeflowTarget(dry, host, self.namespace)
+
+        import requests
+
+        token = self._token()
+        session = requests.Session()
+        session.auth = no_other_credentials
+        if token:
+            session.headers["Authorization"] = f"Bearer {token}"
+        mine = f"in namespace '{self.namespace}'" if self.namespace else "there"
+        advice = Advice(
+            unreachable="check --host and the way to it (a port-forward, a proxy, a VPN)",
+            unauthorised="give the file of a fresh token with --token-file",
+            forbidden=f"ask for the right to run pipelines {mine}, or name another --namespace",
+            not_found="check --host: it is the address of the API, often https://HOST/pipeline",
+        )
+        return KubeflowTarget(Http(session.request, advice, token), host, self.namespace)
+
+    def _vertex(self, dry: DryRun | None) -> Target:
+        from pipeline.submission.vertex_target import STORAGE, VertexTarget
+
+        self._refuse("vertex", namespace=self.namespace)
+        for option, value in (("--project", self.project), ("--location", self.location)):
+            if not _CLOUD_NAME.fullmatch(value):
+                found = f"found '{value}'" if value else "missing"
+                raise ConfigError(f"{option}: {found}; expected a name of Google Cloud")
+        endpoint = check_address("--endpoint", self.endpoint) if self.endpoint else ""
+        storage = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
+        where = (self.project, self.location, self.staging, endpoint, storage)
+        if dry is not None:
+            return VertexTarget(dry, *where)
+
+        import google.auth
+        from google.auth.exceptions import GoogleAuthError
+        from google.auth.transport.requests import AuthorizedSession
+
+        log_in = (
+            "log in with 'gcloud auth application-default login', or name a service account's file in "
+            "GOOGLE_APPLICATION_CREDENTIALS"
+        )
+        try:
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+        except GoogleAuthError as error:
+            raise ConfigError(f"--target vertex: no credentials ({error}); {log_in}") from None
+        session = AuthorizedSession(credentials)
+        session.auth = no_other_credentials
+        advice = Advice(
+            unreachable="check --location and the network",
+            unauthorised=log_in,
+            forbidden=f"check that --project {self.project} is the right one, that its Vertex AI API "
+            "is on, and that you have the role Vertex AI User in it and may write to --staging",
+            not_found="check --project, --location and the bucket of --staging",
+        )
+        return VertexTarget(Http(session.request, advice), *where)
+
+    def _token(self) -> str:
+        path = self.token_file
+        if path is None:
+            path = TOKEN_IN_CLUSTER if TOKEN_IN_CLUSTER.is_file() else None
+        if path is None:
+            return ""
+        try:
+            token = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"--token-file {path}: cannot be read as a token") from None
+        if not token or not token.isprintable() or " " in token:
+            raise ConfigError(f"--token-file {path}: expected one token and nothing else")
+        return token
+
+    def _refuse(self, target: str, **others: str) -> None:
+        for name, value in others.items():
+            if value:
+                raise ConfigError(f"--{name}: not for --target {target}; leave it out")

@@ -1,0 +1,204 @@
+"""Vertex AI Pipelines by its REST API: https://cloud.google.com/vertex-ai/docs/reference/rest.
+
+Vertex keeps no versions of a pipeline: a job carries the document itself. What was sent is kept under
+its digest in Cloud Storage (`--staging`), and the digest is a label of every job.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.submission.bundle import NAME, Bundle
+from pipeline.submission.cron import Cron, vertex_cron
+from pipeline.submission.target import Job, Schedule, refuse_other, uploaded
+from pipeline.submission.transport import Request, Transport
+from slmrec.errors import ConfigError
+from slmrec.storage.client import split
+
+STORAGE = "https://storage.googleapis.com"
+_VERSION, _EXPERIMENT = "slmrec-version", "slmrec-experiment"
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_CONSOLE = "https://console.cloud.google.com/vertex-ai/pipelines"
+
+
+@dataclass
+class VertexTarget:
+    """Vertex AI in a project and a location."""
+
+    transport: Transport
+    project: str
+    location: str
+    staging: str = ""
+    """`gs://BUCKET/PREFIX`: where documents are kept, and artifacts where a job names no root."""
+    endpoint: str = ""
+    """Address of the API; the location's own where empty."""
+    storage: str = STORAGE
+    """Address of Cloud Storage."""
+
+    def read_cron(self, text: str, zone: str) -> Cron:
+        """An expression as this service reads it."""
+        return vertex_cron(text, zone)
+
+    def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
+        """Start one run and say where it is."""
+        body = self._job(bundle, job)
+        new = self._publish(bundle)
+        request = Request(
+            "start the run", "POST", self._url("pipelineJobs"),
+            query={"pipelineJobId": job.name}, body=body,
+        )  # fmt: skip
+        with uploaded(f"the document {bundle.version}"):
+            made = self.transport.send(request)
+        return {
+            "run": made["name"],
+            "link": f"{_CONSOLE}/locations/{self.location}/runs/{job.name}?project={self.project}",
+            "version": bundle.version,
+            "uploaded": new,
+        }
+
+    def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
+        """Create a schedule, or leave the one that is there when it is the same."""
+        body = {
+            "displayName": name,
+            "cron": f"TZ={cron.zone} {cron.text}",
+            "maxConcurrentRunCount": "1",
+            "allowQueueing": False,
+            "createPipelineJobRequest": {
+                "parent": self._parent(),
+                "pipelineJob": self._job(bundle, job),
+            },
+        }
+        facts = {"name": name, "cron": body["cron"], "version": bundle.version}
+        found = list(self._list(name))
+        if found:
+            for schedule in found:
+                refuse_other(name, _compared(schedule), _compared(body))
+            there = _listed(found[0])
+            return {**facts, "id": there.id, "created": False, "paused": there.paused}
+        new = self._publish(bundle)
+        with uploaded(f"the document {bundle.version}"):
+            made = self.transport.send(
+                Request("create the schedule", "POST", self._url("schedules"), body=body)
+            )
+        identity = str(made["name"]).rpartition("/")[2]
+        return {
+            **facts, "id": identity, "created": True, "paused": False, "uploaded": new,
+            "link": f"{_CONSOLE}/locations/{self.location}/schedules/{identity}"
+            f"?project={self.project}",
+        }  # fmt: skip
+
+    def schedules(self) -> list[Schedule]:
+        """Every schedule of this pipeline, by name."""
+        ours = [
+            _listed(one) for one in self._list() if _job_of(one).get("labels", {}).get(_VERSION)
+        ]
+        return sorted(ours, key=lambda schedule: (schedule.name, schedule.id))
+
+    def pause(self, schedule: Schedule) -> None:
+        """Start no more runs until it is resumed."""
+        self._change("pause the schedule", "POST", schedule, ":pause", {})
+
+    def resume(self, schedule: Schedule) -> None:
+        """Start runs again; those that were missed stay missed."""
+        self._change("resume the schedule", "POST", schedule, ":resume", {"catchUp": False})
+
+    def delete(self, schedule: Schedule) -> None:
+        """Remove a schedule; its runs stay."""
+        self._change("delete the schedule", "DELETE", schedule, "", None)
+
+    def _job(self, bundle: Bundle, job: Job) -> dict[str, Any]:
+        if not _LABEL.fullmatch(job.experiment):
+            raise ConfigError(
+                f"--experiment {job.experiment}: on Vertex it is a label; expected 1 to 63 of a-z, "
+                "0-9, '_' and '-'"
+            )
+        if not self.staging:
+            raise ConfigError(
+                "--staging: missing; name gs://BUCKET/PREFIX where documents are kept"
+            )
+        split(f"{self.staging.rstrip('/')}/", "gs://BUCKET/PREFIX as --staging")
+        root = job.root or f"{self.staging.rstrip('/')}/runs"
+        split(f"{root.rstrip('/')}/", "gs://BUCKET/PREFIX as --root")
+        account = {"serviceAccount": job.service_account} if job.service_account else {}
+        return {
+            "displayName": NAME,
+            "pipelineSpec": bundle.spec,
+            "labels": {_VERSION: bundle.version, _EXPERIMENT: job.experiment},
+            "runtimeConfig": {"gcsOutputDirectory": root, "parameterValues": bundle.parameters},
+            **account,
+        }
+
+    def _publish(self, bundle: Bundle) -> bool:
+        """Keep the document under its digest; whether it had to be uploaded."""
+        bucket, prefix = split(f"{self.staging.rstrip('/')}/", "gs://BUCKET/PREFIX")
+        name = f"{prefix}{NAME}/{bundle.version}.yaml"
+        there = f"{self.storage}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
+        look = Request("look for the document", "GET", there, tolerated=(404,))
+        if self.transport.send(look):
+            return False
+        address = f"{self.storage}/upload/storage/v1/b/{quote(bucket, safe='')}/o"
+        query = {"uploadType": "media", "name": name, "ifGenerationMatch": "0"}
+        keep = Request(
+            "upload the document to --staging", "POST", address, query=query,
+            upload=bundle.document, tolerated=(412,),
+        )  # fmt: skip
+        return bool(self.transport.send(keep))  # 412: somebody else uploaded the same bytes
+
+    def _list(self, name: str = "") -> Iterator[dict[str, Any]]:
+        query = {"pageSize": "100"}
+        if name:
+            query["filter"] = f'display_name="{name}"'
+        while True:
+            request = Request("list the schedules", "GET", self._url("schedules"), query=query)
+            answer = self.transport.send(request)
+            for one in answer.get("schedules") or ():
+                if not name or one.get("displayName") == name:
+                    yield one
+            if not answer.get("nextPageToken"):
+                return
+            query = {**query, "pageToken": answer["nextPageToken"]}
+
+    def _change(
+        self, purpose: str, method: str, schedule: Schedule, verb: str, body: dict[str, Any] | None
+    ) -> None:
+        url = self._url(f"schedules/{quote(schedule.id, safe='')}{verb}")
+        self.transport.send(Request(purpose, method, url, body=body))
+
+    def _parent(self) -> str:
+        return f"projects/{self.project}/locations/{self.location}"
+
+    def _url(self, path: str) -> str:
+        endpoint = self.endpoint or f"https://{self.location}-aiplatform.googleapis.com"
+        return f"{endpoint}/v1/{self._parent()}/{path}"
+
+
+def _job_of(schedule: dict[str, Any]) -> dict[str, Any]:
+    return dict((schedule.get("createPipelineJobRequest") or {}).get("pipelineJob") or {})
+
+
+def _compared(schedule: dict[str, Any]) -> dict[str, Any]:
+    """What makes a schedule another one, by the words that people know it by."""
+    job = _job_of(schedule)
+    runtime = job.get("runtimeConfig") or {}
+    labels = job.get("labels") or {}
+    return {
+        "pipeline version": labels.get(_VERSION),
+        "cron": schedule.get("cron"),
+        "parameters": runtime.get("parameterValues") or {},
+        "root": runtime.get("gcsOutputDirectory"),
+        "experiment": labels.get(_EXPERIMENT),
+        "service account": job.get("serviceAccount") or "",
+        "concurrency": str(schedule.get("maxConcurrentRunCount")),
+    }
+
+
+def _listed(schedule: dict[str, Any]) -> Schedule:
+    return Schedule(
+        name=schedule.get("displayName", ""),
+        id=schedule["name"].rpartition("/")[2],
+        cron=schedule.get("cron", ""),
+        paused=schedule.get("state") == "PAUSED",
+        version=(_job_of(schedule).get("labels") or {}).get(_VERSION, ""),
+    )

@@ -1,0 +1,370 @@
+"""`submit` and `schedule` against Kubeflow Pipelines, request by request."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.local import code_digest
+from pipeline.submission import transport
+from pipeline.submission.transport import SubmissionError
+from slmrec.errors import ConfigError
+from tests.pipeline.submission.calls import IMAGE, RUN, call, refusal
+from tests.pipeline.submission.kubeflow import API, Kubeflow
+from tests.pipeline.submission.loopback import serve
+
+UPLOAD = f"POST {API}pipelines/upload_version"
+SCHEDULE = ("--name", "nightly", "--cron", "0 5 * * *", "--time-zone", "Europe/Berlin")
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[Kubeflow]:
+    service = Kubeflow()
+    with serve(service):
+        yield service
+
+
+def at(service: Kubeflow) -> tuple[str, ...]:
+    return ("--target", "kfp", "--host", service.url)
+
+
+def create(service: Kubeflow, *more: str) -> str:
+    return call("schedule", "create", *at(service), *SCHEDULE, *RUN, *more)
+
+
+def test_a_run_starts_from_an_uploaded_version_when_all_is_new(kubeflow: Kubeflow) -> None:
+    made = json.loads(
+        call("submit", *at(kubeflow), *RUN, "--force", "--root", "gs://shop/runs", "--json")
+    )
+    assert kubeflow.lines("POST", "DELETE") == [
+        f"POST {API}pipelines",
+        UPLOAD,
+        f"POST {API}experiments",
+        f"POST {API}runs",
+    ]
+    (version,) = kubeflow.versions.values()
+    document = kubeflow.documents[version["name"]]
+    assert made["version"] == version["name"]
+    assert made["uploaded"] is True
+    assert made["link"] == f"{kubeflow.url}/#/runs/details/runs-1"
+    assert IMAGE in document
+    (pipeline,) = kubeflow.held["pipelines"].values()
+    assert pipeline["display_name"] == "slmrec"
+    run = kubeflow.held["runs"][made["run"]]
+    assert run["runtime_config"]["pipeline_root"] == "gs://shop/runs"
+    parameters = run["runtime_config"]["parameters"]
+    assert parameters["interactions"] == "sample:"
+    assert parameters["registry"] == "gs://shop/models"
+    assert parameters["force"] is True
+    assert parameters["code_digest"] == code_digest()
+    assert datetime.fromisoformat(parameters["started"]).tzinfo is not None
+    declared = yaml.safe_load(document)["root"]["inputDefinitions"]["parameters"]
+    assert set(parameters) == set(declared)
+
+
+def test_a_document_is_not_uploaded_again_when_its_digest_is_there(kubeflow: Kubeflow) -> None:
+    call("submit", *at(kubeflow), *RUN)
+    said = call("submit", *at(kubeflow), *RUN, "--set", "cache_teacher.shards=3")
+    assert "was there already" in said
+    assert kubeflow.lines("POST").count(UPLOAD) == 1
+    assert len(kubeflow.held["runs"]) == 2
+    assert len(kubeflow.held["experiments"]) == len(kubeflow.held["pipelines"]) == 1
+    other = IMAGE.replace("0a", "0b")
+    assert "uploaded" in call("submit", *at(kubeflow), *RUN[:2], "--image", other)
+    assert kubeflow.lines("POST").count(UPLOAD) == 2
+
+
+def test_somebody_elses_upload_is_used_when_it_came_first(kubeflow: Kubeflow) -> None:
+    call("submit", *at(kubeflow), *RUN)
+    late = dict(kubeflow.versions)
+    kubeflow.versions.clear()
+
+    def appear(path: str, answer=kubeflow.answer):
+        if path.path.endswith("upload_version"):
+            kubeflow.versions |= late  # between our look and our upload
+        return answer(path)
+
+    kubeflow.answer = appear  # type: ignore[method-assign]
+    made = json.loads(call("submit", *at(kubeflow), *RUN, "--json"))
+    assert (made["uploaded"], len(kubeflow.held["runs"])) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "cache_teacher.shard=3"), r"cache_teacher\.shard: unknown key"),
+        (("--interactions", "log.csv"), "--interactions log.csv: other machines do not have it"),
+        (("--interactions", "s3://shop/log"), "s3://shop/log: other machines do not have it"),
+        (("--items", "items.csv"), "--items items.csv: other machines do not have it"),
+        (("--registry", "models"), "--registry models: other machines"),
+        (("--registry", ""), "--registry: missing; the steps run on other machines"),
+        (("--image", "a b"), "--image 'a b': expected"),
+        (("--project", "", "--location", "here"), "--location: not for --target kfp"),
+        (("--deployment", "none.yaml"), "none.yaml: no such deployment file"),
+    ],
+)
+def test_nothing_is_sent_when_an_option_is_wrong(
+    kubeflow: Kubeflow, options: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call("submit", *at(kubeflow), *RUN, *options)
+    assert kubeflow.asked == []
+
+
+def test_nothing_is_sent_when_a_parameter_is_unknown(
+    kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiled = Path("pipeline.yaml").read_text(encoding="utf-8")
+    stale = yaml.safe_load(compiled)
+    del stale["root"]["inputDefinitions"]["parameters"]["settings_digest"]
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(stale), encoding="utf-8")
+    monkeypatch.setattr("pipeline.submission.prepare.PIPELINE_FILE", tmp_path / "pipeline.yaml")
+    said = refusal("submit", *at(kubeflow), *RUN)
+    assert "parameter 'settings_digest': unknown to the compiled pipeline" in said
+    assert kubeflow.asked == []
+
+
+def test_nothing_is_sent_when_it_is_a_dry_run(kubeflow: Kubeflow) -> None:
+    told = json.loads(call("submit", *at(kubeflow), *RUN, "--dry-run"))
+    assert kubeflow.asked == []
+    told_too = json.loads(call("schedule", "create", *at(kubeflow), *SCHEDULE, *RUN, "--dry-run"))
+    assert kubeflow.asked == []
+    assert len(told_too["next"]) == 5
+    call("submit", *at(kubeflow), *RUN)
+    sent = [asked for asked in kubeflow.asked if asked.method == "POST"]
+    posts = [one for one in told["requests"] if one["method"] == "POST"]
+    assert [one["url"].partition("?")[0] for one in posts] == [
+        kubeflow.url + asked.path for asked in sent
+    ]
+    assert posts[0]["body"] == sent[0].body
+    assert set(posts[-1]["body"]) == set(sent[-1].body)
+    assert posts[-1]["body"]["experiment_id"] == "<experiment_id>"
+    assert told_too["requests"][-1]["body"]["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * *"}}
+
+
+def test_an_image_by_its_tag_is_warned_of_in_one_line(kubeflow: Kubeflow) -> None:
+    command = ["submit", *at(kubeflow), *RUN[:2], "--dry-run"]
+    for image, warned in (("ghcr.io/shop/slmrec:1", True), (IMAGE, False)):
+        result = CliRunner().invoke(app, [*command, "--image", image])
+        assert result.stderr.count("\n") == warned
+        assert (f"warning: image {image}: a tag may be moved" in result.stderr) is warned
+        json.loads(result.stdout)
+
+
+def test_a_schedule_is_created_once_when_it_is_asked_for_twice(kubeflow: Kubeflow) -> None:
+    said = create(kubeflow)
+    assert "created schedule 'nightly', recurringruns-1" in said
+    assert said.count(" 05:00:00 +0") == 5
+    (schedule,) = kubeflow.held["recurringruns"].values()
+    assert schedule["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * *"}}
+    assert (schedule["max_concurrency"], schedule["no_catchup"]) == ("1", True)
+    assert schedule["runtime_config"]["parameters"]["started"] == ""
+    posted = kubeflow.lines("POST")
+    assert "schedule 'nightly' is there already, unchanged" in create(kubeflow)
+    assert json.loads(create(kubeflow, "--json"))["created"] is False
+    assert kubeflow.lines("POST") == posted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cron", "0 6 * * *"), "another cron ('0 0 5 * * *', asked for '0 0 6 * * *')"),
+        (("--force",), "another parameters (force)"),
+        (("--image", IMAGE.replace("0a", "0b")), "another pipeline version"),
+        (("--time-zone", "UTC"), "another time zone"),
+        (("--experiment", "other"), "another experiment"),
+        (("--service-account", "robot"), "another service account"),
+        (("--root", "gs://shop/elsewhere"), "another root"),
+    ],
+)
+def test_a_schedule_is_refused_when_its_name_has_another_content(
+    kubeflow: Kubeflow, options: tuple[str, ...], message: str
+) -> None:
+    create(kubeflow)
+    posted = kubeflow.lines("POST")
+    said = refusal("schedule", "create", *at(kubeflow), *SCHEDULE, *RUN, *options)
+    assert f"schedule 'nightly': is there already with {message}; delete it first" in said
+    assert kubeflow.lines("POST") == posted
+
+
+def test_a_schedule_is_listed_paused_resumed_and_deleted(kubeflow: Kubeflow) -> None:
+    assert call("schedule", "list", *at(kubeflow)) == "no schedules\n"
+    for name in ("nightly", "weekly", "hourly"):
+        create(kubeflow, "--name", name)
+    stranger = {
+        **kubeflow.held["recurringruns"]["recurringruns-1"],
+        "recurring_run_id": "stranger",
+        "display_name": "another pipeline's",
+        "pipeline_version_reference": {"pipeline_id": "other", "pipeline_version_id": "other"},
+    }
+    kubeflow.held["recurringruns"]["stranger"] = stranger
+    listed = json.loads(call("schedule", "list", *at(kubeflow), "--json"))
+    assert [one["name"] for one in listed] == ["hourly", "nightly", "weekly"]
+    (version,) = kubeflow.versions.values()
+    assert listed[1] == {
+        "name": "nightly",
+        "id": "recurringruns-1",
+        "cron": "0 0 5 * * *",
+        "paused": False,
+        "version": f"{version['name']}, times in Europe/Berlin",
+    }
+    assert "paused schedule 'nightly'" in call("schedule", "pause", "nightly", *at(kubeflow))
+    assert kubeflow.lines()[-1] == f"POST {API}recurringruns/recurringruns-1:disable"
+    row = call("schedule", "list", *at(kubeflow)).splitlines()[2]
+    assert row.split()[:8] == ["nightly", "paused", "0", "0", "5", "*", "*", "*"]
+    assert "it is paused, 'schedule resume' starts it" in create(kubeflow)
+    call("schedule", "resume", "recurringruns-1", *at(kubeflow))
+    assert kubeflow.lines()[-1] == f"POST {API}recurringruns/recurringruns-1:enable"
+    call("schedule", "delete", "nightly", *at(kubeflow))
+    assert kubeflow.lines()[-1] == f"DELETE {API}recurringruns/recurringruns-1"
+    said = refusal("schedule", "delete", "nightly", *at(kubeflow))
+    assert said == "schedule 'nightly': not there; found: hourly, weekly"
+
+
+def test_a_schedule_is_named_by_its_id_when_its_name_is_not_enough(kubeflow: Kubeflow) -> None:
+    create(kubeflow)
+    twin = kubeflow.held["recurringruns"]["recurringruns-1"] | {"recurring_run_id": "twin"}
+    kubeflow.held["recurringruns"]["twin"] = twin
+    said = refusal("schedule", "pause", "nightly", *at(kubeflow))
+    assert "there are 2; name one by its id: recurringruns-1, twin" in said
+    call("schedule", "pause", "twin", *at(kubeflow))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (
+            401,
+            {"message": "expired"},
+            "(401: expired); give the file of a fresh token with --token",
+        ),
+        (
+            302,
+            "",
+            "(302: Found); name that address if it is the service, and if it is where people",
+        ),
+        (403, {"message": "no\nway"}, "not permitted (403: no way); ask for the right to run"),
+        (404, "<html>", "not found (404: Not Found); check --host: it is the address of the API"),
+        (200, "<html>", "answers with something else than its API's JSON; check --host"),
+        (200, [], "answers with something else than its API's JSON; check --host"),
+    ],
+)
+def test_a_refusal_says_which_and_what_to_do(
+    kubeflow: Kubeflow, status: int, body: object, message: str
+) -> None:
+    kubeflow.failures["GET"] = (status, body)
+    said = refusal("submit", *at(kubeflow), *RUN)
+    assert said.startswith(f"cannot look for pipelines: {kubeflow.url}: ")
+    assert message in said
+    assert kubeflow.lines("POST") == []
+
+
+def test_nobody_there_is_told_at_once_when_the_connection_is_refused(kubeflow: Kubeflow) -> None:
+    with serve(gone := Kubeflow()):
+        pass
+    said = refusal("submit", *at(gone), *RUN)
+    assert said == (
+        f"cannot look for pipelines: {gone.url}: cannot be reached (Connection refused); check --host "
+        "and the way to it (a port-forward, a proxy, a VPN)"
+    )
+    assert "cannot be reached" in refusal("schedule", "list", *at(gone))
+
+
+def test_a_run_that_fails_tells_of_the_upload_that_did_not(kubeflow: Kubeflow) -> None:
+    kubeflow.failures["POST .*runs$"] = (500, {"error": "out of order"})
+    with pytest.raises(
+        SubmissionError, match=r"start the run.*refused \(500: out of order\); vers"
+    ) as told:
+        call("submit", *at(kubeflow), *RUN)
+    assert told.value.exit_code == 4
+    (name,) = kubeflow.documents
+    assert f"version {name} of pipeline slmrec is uploaded and will be used" in str(told.value)
+    kubeflow.failures.clear()
+    assert "was there already" in call("submit", *at(kubeflow), *RUN)
+
+
+def test_an_answer_without_what_it_should_have_is_no_traceback(kubeflow: Kubeflow) -> None:
+    kubeflow.failures["POST .*pipelines$"] = (200, {"name": "slmrec"})
+    with pytest.raises(SubmissionError, match="the service answers without 'pipeline_id'"):
+        call("submit", *at(kubeflow), *RUN)
+
+
+def test_a_deadline_ends_the_wait_when_no_answer_comes(
+    kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    release = threading.Event()
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", 0.2)
+    kubeflow.answer = lambda asked: release.wait(10) and {}  # type: ignore[method-assign]
+    try:
+        with pytest.raises(
+            SubmissionError, match=r"no answer in 0\.2 seconds; it may have been done"
+        ):
+            call("submit", *at(kubeflow), *RUN)
+    finally:
+        release.set()
+
+
+def test_the_token_goes_to_the_service_and_nowhere_else(
+    kubeflow: Kubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeflow.token = "s3cret"
+    (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with_token = (*at(kubeflow), "--token-file", str(tmp_path / "token"))
+    call("submit", *with_token, *RUN)
+    assert "s3cret" not in call("submit", *with_token, *RUN, "--dry-run")
+    kubeflow.failures["GET"] = (403, {"message": "token s3cret may not"})
+    said = refusal("submit", *with_token, *RUN)
+    assert "token … may not" in said
+    assert "s3cret" not in said
+    for content, message in (("", "expected one token"), ("a b", "expected one token")):
+        (tmp_path / "token").write_text(content)
+        assert message in refusal("submit", *with_token, *RUN)
+    gone = refusal("submit", *at(kubeflow), *RUN, "--token-file", str(tmp_path / "none"))
+    assert "none: cannot be read as a token" in gone
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("", "--host: missing"),
+        ("localhost:8080", "--host localhost:8080: expected an address such as https"),
+        ("http://me:word@localhost", "an address with credentials in it; leave them out"),
+        ("http://localhost:port", "expected an address"),
+        ("file:///etc", "expected an address"),
+    ],
+)
+def test_an_address_is_refused_when_it_is_none(host: str, message: str) -> None:
+    said = refusal("schedule", "list", "--target", "kfp", "--host", host)
+    assert message in said
+    assert "word" not in said
+
+
+def test_everything_is_of_a_namespace_when_one_is_named(kubeflow: Kubeflow) -> None:
+    create(kubeflow, "--namespace", "team")
+    assert {one.query.get("namespace") for one in kubeflow.asked if one.method == "GET"} == {"team"}
+    for kind in ("pipelines", "experiments"):
+        assert [one["namespace"] for one in kubeflow.held[kind].values()] == ["team"]
+
+
+@pytest.mark.parametrize("name", ["", " a", "a/b", 'a"b', "ä", "a" * 64])
+def test_a_schedules_name_is_refused_when_a_service_would_not_take_it(
+    kubeflow: Kubeflow, name: str
+) -> None:
+    said = refusal("schedule", "create", *at(kubeflow), *SCHEDULE, *RUN, "--name", name)
+    assert f"--name '{name}': expected 1 to 63 letters" in said
+    assert kubeflow.asked == []
