@@ -116,7 +116,8 @@ class KubeflowTarget:
         """The version that is this document, and whether it had to be uploaded."""
         pipeline = self._named("pipelines", NAME)
         if pipeline is None:
-            body = {"name": NAME, "display_name": NAME, **self._in_namespace()}
+            # Older services know no `name`; newer ones take this for both.
+            body = {"display_name": NAME, **self._in_namespace()}
             made = self._post("create the pipeline", "pipelines", body, tolerated=(409,))
             pipeline = made or self._there("pipelines", NAME)
         else:

@@ -153,6 +153,43 @@ def test_nothing_is_sent_when_it_is_a_dry_run(kubeflow: Kubeflow) -> None:
     assert told_too["requests"][-1]["body"]["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * *"}}
 
 
+def test_runs_and_schedules_are_what_the_official_client_sends(
+    kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import kfp
+
+    monkeypatch.setattr(kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    kubeflow.failures["GET .*healthz"] = (200, {"multi_user": False})
+    call("submit", *at(kubeflow), *RUN, "--root", "gs://shop/runs")
+    create(kubeflow, "--root", "gs://shop/runs")
+    run, schedule = (
+        asked.body for asked in kubeflow.asked if asked.path.endswith("runs") and asked.content
+    )
+    kubeflow.failures["POST .*runs$"] = (200, {"run_id": "run"})
+    with pytest.warns(FutureWarning, match="only works with Kubeflow Pipeline v2"):
+        client = kfp.Client(host=kubeflow.url)
+    version = {
+        "pipeline_id": "pipelines-1",
+        "version_id": next(iter(kubeflow.versions)),
+        "pipeline_root": "gs://shop/runs",
+    }
+    client.run_pipeline(
+        "experiments-1", run["display_name"], params=run["runtime_config"]["parameters"], **version
+    )
+    assert kubeflow.asked[-1].body == run
+    client.create_recurring_run(
+        "experiments-1",
+        "nightly",
+        description=schedule["description"],
+        cron_expression="0 0 5 * * *",
+        max_concurrency="1",
+        no_catchup=True,
+        params=schedule["runtime_config"]["parameters"],
+        **version,
+    )
+    assert kubeflow.asked[-1].body == schedule
+
+
 def test_an_image_by_its_tag_is_warned_of_in_one_line(kubeflow: Kubeflow) -> None:
     command = ["submit", *at(kubeflow), *RUN[:2], "--dry-run"]
     for image, warned in (("ghcr.io/shop/slmrec:1", True), (IMAGE, False)):
