@@ -71,17 +71,13 @@ def create(
     --time-zone Europe/Berlin --interactions gs://shop/log/ --registry gs://shop/models --image …
     """
     from pipeline.parameters import chosen_settings
+    from pipeline.submission.cron import kubeflow_cron, vertex_cron
     from pipeline.submission.prepare import bundle_for, remote_parameters, warn_of_tag
     from pipeline.submission.target import Job, check_name
     from pipeline.submission.transport import DryRun
 
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, staging, endpoint
-    )
-    dry = DryRun() if dry_run else None
-    target = connection.target(dry)
     check_name(name)
-    times = target.read_cron(cron, time_zone)
+    times = (kubeflow_cron if to is options.Service.KFP else vertex_cron)(cron, time_zone)
     following = times.following(datetime.now(UTC))
     parameters = remote_parameters(
         to,
@@ -93,6 +89,11 @@ def create(
         started="",
     )
     bundle = bundle_for(to, parameters, image, deployment)
+    connection = options.Connection(
+        to, host, namespace, token_file, project, location, staging, endpoint
+    )
+    dry = DryRun() if dry_run else None
+    target = connection.target(dry)
     warn_of_tag(image)
     job = Job(NAME, experiment, service_account, root)
     made = target.create_schedule(bundle, job, name, times)

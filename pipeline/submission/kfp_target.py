@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.submission.bundle import NAME, Bundle
-from pipeline.submission.cron import Cron, kubeflow_cron
+from pipeline.submission.cron import Cron
 from pipeline.submission.kfp_bodies import (
     FILLED,
     compared,
@@ -34,10 +34,6 @@ class KubeflowTarget:
     transport: Transport
     host: str
     namespace: str = ""
-
-    def read_cron(self, text: str, zone: str) -> Cron:
-        """An expression as this service reads it."""
-        return kubeflow_cron(text, zone)
 
     def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
         """Start one run and say where it is."""

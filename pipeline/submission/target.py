@@ -40,9 +40,6 @@ class Schedule:
 class Target(Protocol):
     """A service that runs the pipeline. Raises `ConfigError` and `SubmissionError`."""
 
-    def read_cron(self, text: str, zone: str) -> Cron:
-        """An expression as this service reads it."""
-
     def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
         """Start one run and say where it is."""
 

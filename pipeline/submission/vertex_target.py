@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.submission.bundle import NAME, Bundle
-from pipeline.submission.cron import Cron, vertex_cron
+from pipeline.submission.cron import Cron
 from pipeline.submission.target import Job, Schedule, refuse_other, uploaded
 from pipeline.submission.transport import Request, Transport
 from slmrec.errors import ConfigError
@@ -36,10 +36,6 @@ class VertexTarget:
     """Address of the API; the location's own where empty."""
     storage: str = STORAGE
     """Address of Cloud Storage."""
-
-    def read_cron(self, text: str, zone: str) -> Cron:
-        """An expression as this service reads it."""
-        return vertex_cron(text, zone)
 
     def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
         """Start one run and say where it is."""
