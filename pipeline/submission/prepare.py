@@ -28,7 +28,7 @@ def remote_parameters(
     `started` is when the run starts, ISO 8601; empty for a schedule, whose runs start when they do.
     Raises `ConfigError` for a place that only this machine can mean.
     """
-    from pipeline.local import code_digest
+    from pipeline.code import code_digest
 
     if interactions.startswith(SAMPLE):
         from slmrec.data.sample import parse_sample

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.local import code_digest
+from pipeline.code import code_digest
 from pipeline.submission import transport
 from pipeline.submission.transport import SubmissionError
 from slmrec.errors import ConfigError
