@@ -1,6 +1,6 @@
 """Whether drift alarms are right: replays without any change, planted changes, a real log by month.
 
-    .venv/bin/python benchmarks/drift.py LOG --registry var/registry --output FOLDER
+    PYTHONPATH=. .venv/bin/python benchmarks/drift.py LOG --registry var/registry --output FOLDER
 
 LOG is the canonical log of a run, its `interactions.parquet` and `items.parquet` in a folder; the
 registry's production is asked about its people. People are drawn with replacement from those of
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=1000)
     parser.add_argument("--planted", type=int, default=100)
     parser.add_argument("--factors", type=int, default=40)
+    parser.add_argument("--only", default="", help="changes whose name holds this, parts by |")
     parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args()
     log = pl.read_parquet(chosen.log / "interactions.parquet")
@@ -291,6 +292,8 @@ def main() -> None:
     }
     chosen.output.mkdir(parents=True, exist_ok=True)
     for name, (change, times) in changes.items():
+        if not any(part in name for part in chosen.only.split("|")):
+            continue
         progress = LogLines(name)
         found: list[tuple[frozenset[str], frozenset[str]]] = []
         for seed in range(times):
