@@ -31,8 +31,8 @@ def deadline(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
             faulthandler.dump_traceback(sys.__stderr__ or 2)
             tell(
                 f"took longer than {_spelled(seconds)} and was ended, with all processes that it had "
-                "started; its log says where it stood. The limit is timeout_minutes in "
-                "pipeline/resources.yaml"
+                "started; its log says where it stood. For more time raise timeout_minutes in "
+                "pipeline/resources.yaml and run 'make compile'"
             )
             end_children()
         finally:

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Refusal(Exception):
 
 
 @dataclass
-class Service:
+class Service(ABC):
     """What a test's service keeps; subclasses say what it answers."""
 
     asked: list[Asked] = field(default_factory=list)
@@ -50,9 +51,9 @@ class Service:
     """What a request did not stand up to; an answer of 500 alone would be told as the client's luck."""
     url: str = ""
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Any:
         """The JSON of an answer."""
-        raise NotImplementedError
 
     def lines(self, *methods: str) -> list[str]:
         """What was asked for so far, by method."""
