@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.parameters import SAMPLE
 from pipeline.registry import PLAIN_WIDTH
 from pipeline.submission import options
 from pipeline.submission.bundle import NAME
-from pipeline.submit import ConfigFile, Force, Format, Interactions, Items, RegistryPlace, Set
+from pipeline.submission.groups import grouped
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,8 +22,10 @@ Which = Annotated[str, typer.Argument(help="Name or id of a schedule in 'schedul
 
 
 @app.command()
+@grouped
 def create(
-    to: options.To,
+    connection: options.Connection,
+    work: options.Work,
     name: Annotated[str, typer.Option(help="The schedule's name.")],
     cron: Annotated[
         str,
@@ -40,25 +41,6 @@ def create(
             "its controller: name that one."
         ),
     ] = "UTC",
-    interactions: Interactions = SAMPLE,
-    items: Items = "",
-    format: Format = "",
-    config: ConfigFile = None,
-    set_: Set = [],  # noqa: B006 - typer wants a list
-    registry_place: RegistryPlace = "",
-    force: Force = False,
-    image: options.Image = "",
-    deployment: options.DeploymentFile = None,
-    experiment: options.Experiment = NAME,
-    root: options.Root = "",
-    service_account: options.ServiceAccount = "",
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    staging: options.Staging = "",
-    endpoint: options.Endpoint = "",
     dry_run: options.Dry = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -70,33 +52,21 @@ def create(
     --location europe-west4 --staging gs://shop/slmrec --name nightly --cron "0 5 * * *"
     --time-zone Europe/Berlin --interactions gs://shop/log/ --registry gs://shop/models --image …
     """
-    from pipeline.parameters import chosen_settings
     from pipeline.submission.cron import kubeflow_cron, vertex_cron
-    from pipeline.submission.prepare import bundle_for, remote_parameters, warn_of_tag
-    from pipeline.submission.target import Job, check_name
+    from pipeline.submission.prepare import bundle_for, warn_of_tag
+    from pipeline.submission.target import check_name
     from pipeline.submission.transport import DryRun
 
     check_name(name)
-    times = (kubeflow_cron if to is options.Service.KFP else vertex_cron)(cron, time_zone)
+    times = (kubeflow_cron if connection.to is options.Service.KFP else vertex_cron)(
+        cron, time_zone
+    )
     following = times.following(datetime.now(UTC))
-    parameters = remote_parameters(
-        to,
-        chosen_settings(interactions, config, set_, format),
-        interactions=interactions,
-        items=items,
-        registry=registry_place,
-        force=force,
-        started="",
-    )
-    bundle = bundle_for(to, parameters, image, deployment)
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, staging, endpoint
-    )
+    bundle = bundle_for(connection.to, work, started="")
     dry = DryRun() if dry_run else None
-    target = connection.target(dry)
-    warn_of_tag(image)
-    job = Job(NAME, experiment, service_account, root)
-    made = target.create_schedule(bundle, job, name, times)
+    target = connection.target(work.staging, dry)
+    warn_of_tag(work.image)
+    made = target.create_schedule(bundle, work.job(NAME), name, times)
     if dry is not None:
         made = {"requests": dry.requests}
     if dry is not None or as_json:
@@ -111,28 +81,20 @@ def create(
     console.print(f"next runs ({time_zone}):", markup=False)
     for time in following:
         console.print(f"  {time:%a %Y-%m-%d %H:%M:%S %z}")
-    if to is options.Service.KFP:
+    if connection.to is options.Service.KFP:
         console.print("  if that is the zone of the cluster's scheduled-workflow controller")
 
 
 @app.command(name="list")
+@grouped
 def list_(
-    to: options.To,
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    endpoint: options.Endpoint = "",
+    connection: options.Connection,
     as_json: options.AsJson = False,
 ) -> None:
     """List the schedules of this pipeline.
 
     Example: python -m pipeline schedule list --target kfp --host http://localhost:8080
     """
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, endpoint=endpoint
-    )
     found = connection.target().schedules()
     if as_json:
         _print_json([asdict(schedule) for schedule in found])
@@ -150,65 +112,41 @@ def list_(
 
 
 @app.command()
+@grouped
 def pause(
     which: Which,
-    to: options.To,
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    endpoint: options.Endpoint = "",
+    connection: options.Connection,
 ) -> None:
     """Start no more runs of a schedule until it is resumed; runs that go on are not stopped.
 
     Example: python -m pipeline schedule pause nightly --target kfp --host http://localhost:8080
     """
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, endpoint=endpoint
-    )
     _change("paused", connection, which)
 
 
 @app.command()
+@grouped
 def resume(
     which: Which,
-    to: options.To,
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    endpoint: options.Endpoint = "",
+    connection: options.Connection,
 ) -> None:
     """Start runs of a schedule again; those that were missed stay missed.
 
     Example: python -m pipeline schedule resume nightly --target kfp --host http://localhost:8080
     """
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, endpoint=endpoint
-    )
     _change("resumed", connection, which)
 
 
 @app.command()
+@grouped
 def delete(
     which: Which,
-    to: options.To,
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    endpoint: options.Endpoint = "",
+    connection: options.Connection,
 ) -> None:
     """Delete a schedule; its runs and the pipeline's versions stay.
 
     Example: python -m pipeline schedule delete nightly --target kfp --host http://localhost:8080
     """
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, endpoint=endpoint
-    )
     _change("deleted", connection, which)
 
 

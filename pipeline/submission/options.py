@@ -1,15 +1,17 @@
-"""The options that several verbs share, and what they come to: a target."""
+"""The options that several verbs share, and what they come to: a target, and a job for it."""
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.submission.target import Target
+from pipeline.parameters import SAMPLE
+from pipeline.submission.bundle import NAME
+from pipeline.submission.target import Job, Target
 from pipeline.submission.transport import Advice, DryRun, Http, check_address, no_other_credentials
 from slmrec.errors import ConfigError
 
@@ -26,6 +28,22 @@ class Service(StrEnum):
     VERTEX = "vertex"
 
 
+Interactions = Annotated[
+    str, typer.Option(help="Interaction log: gs://…, a path in a mounted volume, or sample:…")
+]
+Items = Annotated[str, typer.Option(help="Item titles and categories; optional.")]
+Format = Annotated[
+    str, typer.Option(help="Format of the log; same as --set ingest_interactions.format=…")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; default: as for 'run'.")
+]
+Set = Annotated[list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")]
+RegistryPlace = Annotated[
+    str,
+    typer.Option("--registry", help="The models' registry: gs://… or a path in a mounted volume."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Train even without a reason.")]
 To = Annotated[Service, typer.Option("--target", help="Kubeflow Pipelines or Vertex AI.")]
 Host = Annotated[
     str,
@@ -73,26 +91,51 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True)
+class Work:
+    """What was said of the run: what is run, on what, and as whom."""
+
+    interactions: Interactions = SAMPLE
+    items: Items = ""
+    format: Format = ""
+    config: ConfigFile = None
+    set_: Set = field(default_factory=list)
+    registry: RegistryPlace = ""
+    force: Force = False
+    image: Image = ""
+    deployment: DeploymentFile = None
+    experiment: Experiment = NAME
+    root: Root = ""
+    service_account: ServiceAccount = ""
+    staging: Staging = ""
+
+    def job(self, name: str) -> Job:
+        """A run of that name."""
+        return Job(name, self.experiment, self.service_account, self.root)
+
+
+@dataclass(frozen=True)
 class Connection:
     """What was said of the service."""
 
-    to: Service
-    host: str = ""
-    namespace: str = ""
-    token_file: Path | None = None
-    project: str = ""
-    location: str = ""
-    staging: str = ""
-    endpoint: str = ""
+    to: To
+    host: Host = ""
+    namespace: Namespace = ""
+    token_file: TokenFile = None
+    project: Project = ""
+    location: Location = ""
+    endpoint: Endpoint = ""
 
-    def target(self, dry: DryRun | None = None) -> Target:
+    def target(self, staging: str = "", dry: DryRun | None = None) -> Target:
         """The service; with `dry` nothing is sent to it. Raises `ConfigError`."""
-        return self._kubeflow(dry) if self.to is Service.KFP else self._vertex(dry)
+        if self.to is Service.KFP:
+            self._refuse(location=self.location, staging=staging, endpoint=self.endpoint)
+            return self._kubeflow(dry)
+        self._refuse(namespace=self.namespace)
+        return self._vertex(staging, dry)
 
     def _kubeflow(self, dry: DryRun | None) -> Target:
         from pipeline.submission.kfp_target import KubeflowTarget
 
-        self._refuse("kfp", location=self.location, staging=self.staging, endpoint=self.endpoint)
         if not self.host:
             raise ConfigError("--host: missing; name the address of Kubeflow Pipelines")
         host = check_address("--host", self.host)
@@ -115,17 +158,16 @@ class Connection:
         )
         return KubeflowTarget(Http(session.request, advice, token), host, self.namespace)
 
-    def _vertex(self, dry: DryRun | None) -> Target:
+    def _vertex(self, staging: str, dry: DryRun | None) -> Target:
         from pipeline.submission.vertex_target import STORAGE, VertexTarget
 
-        self._refuse("vertex", namespace=self.namespace)
         for option, value in (("--project", self.project), ("--location", self.location)):
             if not _CLOUD_NAME.fullmatch(value):
                 found = f"found '{value}'" if value else "missing"
                 raise ConfigError(f"{option}: {found}; expected a name of Google Cloud")
         endpoint = check_address("--endpoint", self.endpoint) if self.endpoint else ""
         storage = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
-        where = (self.project, self.location, self.staging, endpoint, storage)
+        where = (self.project, self.location, staging, endpoint, storage)
         if dry is not None:
             return VertexTarget(dry, *where)
 
@@ -166,7 +208,7 @@ class Connection:
             raise ConfigError(f"--token-file {path}: expected one token and nothing else")
         return token
 
-    def _refuse(self, target: str, **others: str) -> None:
+    def _refuse(self, **others: str) -> None:
         for name, value in others.items():
             if value:
-                raise ConfigError(f"--{name}: not for --target {target}; leave it out")
+                raise ConfigError(f"--{name}: not for --target {self.to}; leave it out")

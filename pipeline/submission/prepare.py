@@ -1,28 +1,17 @@
 """From the options of the command line to a bundle: everything is checked before anything is sent."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.parameters import SAMPLE, config_parameters
+from pipeline.parameters import SAMPLE, chosen_settings, config_parameters
 from pipeline.paths import PIPELINE_FILE
 from pipeline.submission.bundle import Bundle, is_mutable, make_bundle, steps
-from pipeline.submission.options import Service
-from slmrec.config import PipelineConfig
+from pipeline.submission.options import Service, Work
 from slmrec.errors import ConfigError
 
 
-def remote_parameters(
-    to: Service,
-    settings: PipelineConfig,
-    *,
-    interactions: str,
-    items: str,
-    registry: str,
-    force: bool,
-    started: str,
-) -> dict[str, Any]:
+def remote_parameters(to: Service, work: Work, started: str) -> dict[str, Any]:
     """The parameters of a run on other machines, where this one's files are not.
 
     `started` is when the run starts, ISO 8601; empty for a schedule, whose runs start when they do.
@@ -30,55 +19,58 @@ def remote_parameters(
     """
     from pipeline.code import code_digest
 
-    if interactions.startswith(SAMPLE):
+    settings = chosen_settings(work.interactions, work.config, work.set_, work.format)
+    if work.interactions.startswith(SAMPLE):
         from slmrec.data.sample import parse_sample
 
-        parse_sample(interactions)
+        parse_sample(work.interactions)
     else:
-        _check_place("--interactions", interactions, to)
-    if items:
-        _check_place("--items", items, to)
-    if not registry:
+        _check_place("--interactions", work.interactions, to)
+    if work.items:
+        _check_place("--items", work.items, to)
+    if not work.registry:
         raise ConfigError(
             "--registry: missing; the steps run on other machines, so name gs://BUCKET/PREFIX"
             + (", or a folder of a volume that --deployment mounts" if to is Service.KFP else "")
         )
-    _check_place("--registry", registry, to)
+    _check_place("--registry", work.registry, to)
     return {
-        "interactions": interactions,
-        "items": items,
-        "registry": registry,
-        "force": force,
+        "interactions": work.interactions,
+        "items": work.items,
+        "registry": work.registry,
+        "force": work.force,
         "code_digest": code_digest(),
         "started": started,
         **config_parameters(settings),
     }
 
 
-def bundle_for(
-    to: Service, parameters: dict[str, Any], image: str, deployment: Path | None
-) -> Bundle:
-    """The committed pipeline as it is sent. Raises `ConfigError` for options that do not fit."""
+def bundle_for(to: Service, work: Work, started: str) -> Bundle:
+    """The committed pipeline as it is sent, with its parameters.
+
+    `started` as for `remote_parameters`. Raises `ConfigError` for options that do not fit.
+    """
+    parameters = remote_parameters(to, work, started)
     try:
         compiled = PIPELINE_FILE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'") from None
     if to is Service.VERTEX:
-        if deployment is not None:
+        if work.deployment is not None:
             raise ConfigError("--deployment: only for --target kfp; Vertex runs no pods of yours")
-        if not image:
+        if not work.image:
             raise ConfigError(
                 "--image: missing; Vertex pulls it from a registry, so name it in full"
             )
-        return make_bundle(compiled, parameters, image)
-    if deployment is None:
-        return make_bundle(compiled, parameters, image)
+        return make_bundle(compiled, parameters, work.image)
+    if work.deployment is None:
+        return make_bundle(compiled, parameters, work.image)
 
     from pipeline.submission.deployment import load_deployment, platform_document
 
     names = steps(make_bundle(compiled, parameters).spec)
-    platform = platform_document(load_deployment(deployment, names), names)
-    return make_bundle(compiled, parameters, image, platform)
+    platform = platform_document(load_deployment(work.deployment, names), names)
+    return make_bundle(compiled, parameters, work.image, platform)
 
 
 def warn_of_tag(image: str) -> None:
