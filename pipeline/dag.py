@@ -121,7 +121,9 @@ def slmrec_pipeline(
 ) -> None:
     """Walk the DAG; see the module's picture."""
     # The digest of the exact input bytes: never cached, and everything below hangs on it.
-    snapshot = limited(snapshot_source(interactions=interactions, items=items, registry=registry))
+    snapshot = limited(
+        snapshot_source(interactions=interactions, items=items, registry=registry, started=started)
+    )
     snapshot.set_caching_options(enable_caching=False)
     # Bad rows go to the quarantine with a reason, so nothing is lost silently.
     ingested = limited(
@@ -207,7 +209,7 @@ def slmrec_pipeline(
             production=snapshot.outputs["production"],
             code_digest=code_digest,
             settings_digest=settings_digest,
-            started=started,
+            started=snapshot.outputs["started"],
             distill_student_config=distill_student_config,
             evaluate_models_config=evaluate_models_config,
             promote_model_config=promote_model_config,

@@ -1,5 +1,6 @@
 """Build sequences from the validated log."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from slmrec.config import BuildSequences
 from slmrec.data.audit import audit
 from slmrec.data.build import build, write_sequences
 from slmrec.data.history_plot import plot_history
+from slmrec.data.listing import SOURCE_FILES
 from slmrec.data.sequences import KIND
 from slmrec.data.verdict import require_success
 from slmrec.errors import ConfigError, ValidationFailed
@@ -57,6 +59,7 @@ def run(
     ) as directory:
         properties.update(write_sequences(directory, built))
         write_json(directory / "card.json", card)
+        shutil.copyfile(log.file(SOURCE_FILES), directory / SOURCE_FILES)
         plot_history(built.sequences, card, directory / "history.svg")
     return {
         "digest": open_artifact(sequences, KIND).digest,

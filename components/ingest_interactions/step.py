@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from components.runtime import step
-from slmrec.artifacts import open_artifact, publish
+from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import KIND, ingest
-from slmrec.data.source import snapshot
+from slmrec.data.listing import SOURCE_FILES
+from slmrec.data.source import list_source
 from slmrec.errors import DataError
 from slmrec.progress import Progress
 
@@ -18,15 +19,16 @@ def run(
 ) -> dict[str, Any]:
     """Write the artifact `interactions` to the directory `log`."""
     settings = IngestInteractions.from_json(config)
-    found = snapshot(interactions, items)
-    if found != source_digest:
+    found = list_source(interactions, items)
+    if found.digest != source_digest:
         raise DataError(
-            f"{interactions}: changed since the run began (digest {found[:12]}, snapshot_source "
+            f"{interactions}: changed since the run began (digest {found.digest[:12]}, snapshot_source "
             f"found {source_digest[:12]}); start the run again"
         )
     properties: dict[str, Any] = {"source_digest": source_digest}
     with publish(Path(log), KIND, config=config, properties=properties) as directory:
         card = ingest(interactions, items, settings, directory, progress)
+        write_json(directory / SOURCE_FILES, found.files)
         figures = {
             "rows": card["kept"],
             **{

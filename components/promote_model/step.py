@@ -8,6 +8,7 @@ from typing import Any
 from components.runtime import ROOT, step
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.config import PromoteModel
+from slmrec.data.listing import SOURCE_FILES, parse_files
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import data_facts
 from slmrec.errors import ArtifactError
@@ -38,7 +39,7 @@ def run(
     """Write the artifact `promotion`. A refusal is a result, not a failure.
 
     `started` is when the run started, as ISO text; the version records it, decisions their own time.
-    A run of a schedule is not told when it started: its version records when it was registered.
+    A person's request to train that is newer than that is left to the next run.
     """
     settings = PromoteModel.from_json(config)
     policy = load_policy(ROOT / "validation" / f"{settings.gates}.yaml", GatePolicy)
@@ -80,7 +81,8 @@ def run(
             facts,
             code_digest=code_digest,
             settings_digest=settings_digest,
-            time=started or now,
+            time=started,
+            source=parse_files(data.artifact.json(SOURCE_FILES)),
         )
     evidence = {
         "model": candidate.digest,
@@ -89,7 +91,7 @@ def run(
     }
     store.propose(
         version.number,
-        reason=f"candidate of the run of {started or now}",
+        reason=f"candidate of the run of {started}",
         actor=ACTOR,
         time=now,
         began=started,

@@ -8,11 +8,11 @@ from components import images
 
 
 @dsl.component(base_image=images.PYTHON, install_kfp_package=False)
-def snapshot_source(interactions: str, items: str, registry: str) -> NamedTuple(
-    "Snapshot", [("digest", str), ("previous", str), ("production", str)]
+def snapshot_source(interactions: str, items: str, registry: str, started: str) -> NamedTuple(
+    "Snapshot", [("digest", str), ("previous", str), ("production", str), ("started", str)]
 ):  # type: ignore[valid-type]
     """Give the digest of the input bytes, on which every later step's cache hangs."""
     from components.snapshot_source.step import run
 
-    found = run(interactions, items, registry)
-    return found["digest"], found["previous"], found["production"]
+    found = run(interactions, items, registry, started)
+    return found["digest"], found["previous"], found["production"], found["started"]

@@ -1,5 +1,6 @@
 """Identify the input, and what the production model was made from."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from components.runtime import step
@@ -11,14 +12,18 @@ from slmrec.registry.versions import ITEM_TABLE, MODEL
 
 
 @step("snapshot_source")
-def run(progress: Progress, interactions: str, items: str, registry: str) -> dict[str, Any]:
+def run(
+    progress: Progress, interactions: str, items: str, registry: str, started: str
+) -> dict[str, Any]:
     """Give the digest of both sources, what to compare the log with, and which version serves.
 
     `items` may be empty. `previous` is JSON for `validate_data`; it is empty without a production
     model, and where that was made from this very source, so that a run on the same data asks every
     data step the same. `production` is the version's number and its model's digest, empty without
-    one: when it changes, models are judged anew beside it.
+    one: when it changes, models are judged anew beside it. `started` comes back as it is given, and
+    where nobody could know it, in a run of a schedule, it is now, before the registry is read.
     """
+    began = started or datetime.now(UTC).isoformat(timespec="seconds")
     digest = snapshot(interactions, items)
     store = Registry(registry)
     production = store.production()
@@ -37,5 +42,6 @@ def run(progress: Progress, interactions: str, items: str, registry: str) -> dic
         "production": ""
         if production is None
         else f"{production.number} {production.model_digest}",
+        "started": began,
         "headline": f"source {digest[:12]}",
     }

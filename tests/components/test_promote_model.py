@@ -35,6 +35,7 @@ class Workshop:
                 np.save(directory / f"{name}.npy", array)
             card = {"source_digest": "log", "interactions_before": 4}
             write_json(directory / "card.json", card)
+            write_json(directory / "source.json", {"interactions/log.csv": [70, "d"]})
 
     def promote(
         self,
@@ -140,6 +141,7 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     assert (production.data.interactions, production.data.last) == (3, 30)
     assert production.data.sequences_digest == open_artifact(workshop.sequences).digest
     assert (production.data.source_digest, production.data.log_interactions) == ("log", 4)
+    assert workshop.registry.source(1) == {"interactions/log.csv": (70, "d")}
     assert workshop.registry.candidate() == production
     proposal, decision = workshop.registry.decisions()
     assert (proposal.action, proposal.version) == ("propose", 1)
@@ -150,11 +152,15 @@ def test_the_candidate_is_production_when_every_gate_passes(workshop):
     assert metadata["headline"] == "version 1 (int8): passed all 15 gates"
 
 
-def test_a_version_has_its_own_time_when_a_schedule_started_the_run(workshop):
-    workshop.promote(started="")
-    proposal = workshop.registry.decisions()[0]
-    assert workshop.registry.production().added == proposal.time
-    assert proposal.reason == f"candidate of the run of {proposal.time}"
+def test_a_request_is_left_to_the_next_run_when_it_came_after_this_one_began(workshop):
+    for minute, answered in (("03:04:06", False), ("03:04:05", True)):
+        asked = f"2026-01-02T{minute}+00:00"
+        workshop.registry.ask_retraining(reason="season", actor="ann", time=asked)
+        workshop.promote(seed=1 + answered)
+        assert (workshop.registry.channels().request is None) is answered
+        if not answered:  # the next run began after it
+            workshop.promote(seed=3, started="2026-01-02T03:05:00+00:00")
+            assert workshop.registry.channels().request is None
 
 
 def test_nothing_changes_when_the_candidate_is_production_already(workshop):

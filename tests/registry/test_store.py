@@ -13,6 +13,7 @@ from tests.registry.registries import (
     VERSION,
     WHEN,
     alter,
+    artifact,
     promote,
     roll_back,
     served,
@@ -45,6 +46,25 @@ def test_a_version_is_whole_when_it_was_added(registry, add, tmp_path):
     assert registry.document(1, "reference/nothing.json") == {}
     assert registry.uri(1).endswith("registry/versions/000001")
     assert (version.name, version.code_digest, version.added) == ("int8", "code", WHEN)
+
+
+def test_a_version_knows_the_files_of_its_source_when_they_were_recorded(
+    registry, add, documents, tmp_path
+):
+    add(registry)
+    assert registry.source(1) is None
+    model, evaluation, timings = (
+        artifact(tmp_path / kind, kind, 7) for kind in ("servable", "evaluation", "timings")
+    )
+    origin = {"code_digest": "code", "settings_digest": "settings", "time": WHEN}
+    files = {"interactions/log.csv": (70, "d")}
+    registry.add(model, evaluation, timings, FACTS, **origin, source=files)
+    assert registry.source(2) == files
+    alter(documents, "versions/000002/reference/source.json", b'{"log": 7}')
+    with pytest.raises(
+        ArtifactError, match=r"source\.json: not the files of a source \('log' is 7"
+    ):
+        registry.source(2)
 
 
 def test_the_registry_does_not_grow_when_the_same_is_added_again(registry, add):

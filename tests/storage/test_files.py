@@ -15,7 +15,7 @@ from google.cloud.storage import Client
 
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import ingest
-from slmrec.data.source import resolve, snapshot
+from slmrec.data.source import list_source, resolve, snapshot
 from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.progress import Silent
 from slmrec.storage.client import is_remote
@@ -120,6 +120,20 @@ def test_a_prefix_is_all_its_data_files(client, monkeypatch, tmp_path):
     assert len(resolve(f"{folder}**/*.csv*")) == 2
     card = ingest(folder, "", IngestInteractions(), tmp_path, Silent())
     assert (card["kept"], card["users"], card["items"], card["files"]) == (40, 7, 5, 2)
+
+
+def test_a_listing_has_sizes_without_asking_for_each_object(client, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", client.api_endpoint)
+    folder = shards(client)
+    one = list_source("gs://logs/days/a.csv", "")
+    monkeypatch.setattr("slmrec.data.source.describe", None)
+    found = list_source(folder, "")
+    size, digest = found.files["interactions/a.csv"]
+    assert found.files.keys() == {"interactions/a.csv", "interactions/more/b.csv.gz"}
+    assert one.files == {"interactions/a.csv": (size, digest)}
+    content = client.bucket("logs").blob("days/a.csv").download_as_bytes(timeout=5)
+    assert size == len(content)
+    assert digest == base64.b64encode(hashlib.md5(content).digest()).decode()
 
 
 def test_a_prefix_without_objects_is_told(client, monkeypatch):

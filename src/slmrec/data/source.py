@@ -3,15 +3,17 @@
 import glob
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slmrec.artifacts import canonical_json, digest_file, digest_text
+from slmrec.data.listing import Listing
 from slmrec.data.sample import is_sample, parse_sample
 from slmrec.errors import SourceMissingError
 from slmrec.progress import Progress
 from slmrec.storage.client import is_remote
-from slmrec.storage.files import describe, fetch, list_objects
+from slmrec.storage.files import ObjectDescription, describe, fetch, list_objects
 
 _WILDCARDS = frozenset("*?[")
 _BESIDE_DATA = (".crc", ".md5", ".sha256")
@@ -25,6 +27,8 @@ class SourceFile:
     """Within the source: of a single file its own name, else the path below the folder."""
     uri: str
     """A local path or `gs://`."""
+    described: ObjectDescription | None = None
+    """Of an object that was found by listing: what the listing says of it."""
 
     def local(self, scratch: Path, progress: Progress) -> Path:
         """Give a path to the bytes; an object is downloaded into `scratch` first."""
@@ -77,11 +81,24 @@ def snapshot(interactions: str, items: str) -> str:
 
     Raises `SourceMissingError` and, for a malformed `sample:` or `gs://`, `ConfigError`.
     """
-    return digest_text(
-        canonical_json(
-            {"interactions": _identity(interactions), "items": _identity(items) if items else None}
-        )
-    )
+    return list_source(interactions, items).digest
+
+
+def list_source(interactions: str, items: str) -> Listing:
+    """What both sources hold: `snapshot`'s digest, and every file with its size.
+
+    Objects are not read, their checksums are what the listing says; local files are. Raises as
+    `snapshot` does.
+    """
+    log = _parts(interactions)
+    table = _parts(items) if items else []
+    whole = {"interactions": _identity(log), "items": _identity(table) if items else None}
+    files = {
+        f"{kind}/{part.name}": (part.size, part.content)
+        for kind, parts in (("interactions", log), ("items", table))
+        for part in parts
+    }
+    return Listing(digest_text(canonical_json(whole)), files)
 
 
 def local_file(source: str) -> Path:
@@ -117,7 +134,7 @@ def _remote(source: str) -> tuple[SourceFile, ...]:
     if not source.endswith("/") and not _WILDCARDS & set(source):
         return (SourceFile(source.rpartition("/")[2], source),)
     fixed = len(re.split(r"[*?[]", source)[0].rpartition("/")[0]) + 1
-    files = [SourceFile(found.uri[fixed:], found.uri) for found in list_objects(source)]
+    files = [SourceFile(found.uri[fixed:], found.uri, found) for found in list_objects(source)]
     if source.endswith("/"):
         files = [file for file in files if _holds_data(file.name)]
     if not files:
@@ -125,22 +142,37 @@ def _remote(source: str) -> tuple[SourceFile, ...]:
     return tuple(files)
 
 
-def _identity(source: str) -> object:
+@dataclass(frozen=True)
+class _Part:
+    """A file as the digest of its source counts it, and as a listing shows it."""
+
+    name: str
+    identity: dict[str, object]
+    size: int
+    content: str
+
+
+def _parts(source: str) -> list[_Part]:
     if is_sample(source):
-        return {"sample": parse_sample(source).uri()}
-    files = resolve(source)
-    if len(files) == 1:
-        return _file_identity(files[0])
-    return [_file_identity(file) for file in files]
+        sample = parse_sample(source)
+        return [_Part(sample.uri(), {"sample": sample.uri()}, sample.interactions, sample.uri())]
+    return [_part(file) for file in resolve(source)]
 
 
-def _file_identity(file: SourceFile) -> dict[str, object]:
+def _identity(parts: Sequence[_Part]) -> object:
+    return parts[0].identity if len(parts) == 1 else [part.identity for part in parts]
+
+
+def _part(file: SourceFile) -> _Part:
     if is_remote(file.uri):
-        found = describe(file.uri)
-        return {
+        found = file.described or describe(file.uri)
+        identity = {
             "uri": file.uri,
             "generation": found.generation,
             "md5": found.md5,
             "crc32c": found.crc32c,
         }
-    return {"name": file.name, "sha256": digest_file(Path(file.uri))}
+        return _Part(file.name, identity, found.size, found.md5 or found.crc32c)
+    path = Path(file.uri)
+    digest = digest_file(path)
+    return _Part(file.name, {"name": file.name, "sha256": digest}, path.stat().st_size, digest)

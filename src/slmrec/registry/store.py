@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slmrec.artifacts import Artifact
+from slmrec.data.listing import Files
 from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
 from slmrec.registry.channels import CANDIDATE, PRODUCTION, Channels, parse_channels
 from slmrec.registry.decisions import (
@@ -99,6 +100,10 @@ class Registry:
         """A JSON object among a version's files; an empty one where there is no such file."""
         return self._versions.document(number, name)
 
+    def source(self, number: int) -> Files | None:
+        """Files of the source that a version was made from; None where they were not recorded."""
+        return self._versions.source(number)
+
     def uri(self, number: int, name: str = "") -> str:
         """Where a version or one of its files lies, as `slmrec.storage.files.fetch` takes it."""
         return self._versions.uri(number, name)
@@ -119,8 +124,9 @@ class Registry:
         code_digest: str,
         settings_digest: str,
         time: str,
+        source: Files | None = None,
     ) -> Version:
-        """Copy a model and its evidence into a new version.
+        """Copy a model and its evidence into a new version, with the files that its source had.
 
         The same model with the same evaluation, from the same code and settings, gives the version
         that is already there, so that a rerun does not grow the registry. Raises `ArtifactError`
@@ -131,7 +137,9 @@ class Registry:
         for version in self.versions():
             if version.origin == origin and version.number not in gone:
                 return version
-        return self._versions.add(model, evaluation, timings, data, origin, gone=gone, time=time)
+        return self._versions.add(
+            model, evaluation, timings, data, origin, gone=gone, time=time, source=source
+        )
 
     def propose(
         self, version: int, *, reason: str, actor: str, time: str, began: str = ""

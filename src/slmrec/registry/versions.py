@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slmrec.artifacts import MANIFEST, Artifact, canonical_json, open_artifact
+from slmrec.data.listing import Files, parse_files
 from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.storage.documents import ABSENT, Documents
 
@@ -19,6 +20,7 @@ ITEM_TABLE = "items.parquet"
 ATTEMPTS = 200
 """How often something is tried again after somebody else came first."""
 _FOLDER = "versions"
+_SOURCE = "reference/source.json"
 _WHOLE = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/version\.json")
 _CLAIMED = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/.+")
 
@@ -124,6 +126,20 @@ class Versions:
         document = self._documents.read(f"{_folder(number)}/{name}")
         return {} if document is None else _parsed(document.content, self.uri(number, name))
 
+    def source(self, number: int) -> Files | None:
+        """Files of the source that a version was made from; None where they were not recorded.
+
+        Raises `ArtifactError` when the record cannot be read.
+        """
+        found = self.document(number, _SOURCE)
+        try:
+            return parse_files(found) if found else None
+        except ValueError as error:
+            raise ArtifactError(
+                f"{self.uri(number, _SOURCE)}: not the files of a source ({error}); restore the "
+                "registry from a copy"
+            ) from None
+
     def uri(self, number: int, name: str = "") -> str:
         """Where a version or one of its files lies, as `slmrec.storage.files.fetch` takes it."""
         return self._documents.uri(f"{_folder(number)}/{name}".rstrip("/"))
@@ -138,6 +154,7 @@ class Versions:
         *,
         gone: Sequence[int],
         time: str,
+        source: Files | None = None,
     ) -> Version:
         """Copy a model and its evidence under a number of its own, which none in `gone` has had."""
         claim = {**asdict(origin), "timings_digest": timings.digest, "data": asdict(data)}
@@ -149,6 +166,8 @@ class Versions:
                 raise ArtifactError(
                     f"{artifact.path}: changed while it was copied; run the pipeline again"
                 )
+        if source is not None:
+            self._documents.replace(f"{_folder(number)}/{_SOURCE}", _document(source), ABSENT)
         name = str(model.properties["name"])
         added = Version(number, name, **asdict(origin), data=data, added=time)
         for path, content in (
