@@ -16,6 +16,7 @@ from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
 from pipeline.sizing import resources
 from pipeline.submit import submit
+from pipeline.trigger import trigger
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(registry.app, name="registry")
 app.add_typer(schedule.app, name="schedule")
 app.command()(submit)
+app.command()(trigger)
 app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)

@@ -44,11 +44,13 @@ class KubeflowTarget:
                 "start the run", "runs", work(bundle, job, experiment, reference, job.name)
             )
         return {
-            "run": run["run_id"],
-            "link": f"{self.host}/#/runs/details/{run['run_id']}",
-            "version": bundle.version,
-            "uploaded": new,
-        }
+            **self._place(run), "version": bundle.version, "uploaded": new, "started": True,
+        }  # fmt: skip
+
+    def find_run(self, name: str) -> dict[str, Any] | None:
+        """Where a run of that name is; None where there is none."""
+        found = list(self._list("look for the run", "runs", "runs", name=name))
+        return self._place(found[0]) if found else None
 
     def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
         """Create a schedule, or leave the one that is there when it is the same."""
@@ -196,6 +198,9 @@ class KubeflowTarget:
 
     def _url(self, path: str) -> str:
         return f"{self.host}/apis/v2beta1/{path}"
+
+    def _place(self, run: dict[str, Any]) -> dict[str, Any]:
+        return {"run": run["run_id"], "link": f"{self.host}/#/runs/details/{run['run_id']}"}
 
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self.namespace} if self.namespace else {}

@@ -41,7 +41,10 @@ class Target(Protocol):
     """A service that runs the pipeline. Raises `ConfigError` and `SubmissionError`."""
 
     def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
-        """Start one run and say where it is."""
+        """Start one run and say where it is; `started` is false where one of its name was there."""
+
+    def find_run(self, name: str) -> dict[str, Any] | None:
+        """Where a run of that name is; None where there is none."""
 
     def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
         """Create a schedule, or leave the one that is there when it is the same."""

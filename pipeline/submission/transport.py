@@ -22,6 +22,10 @@ class SubmissionError(SlmrecError):
     """The service was reached and did not do what it was asked for; exit code 4."""
 
 
+class UnansweredError(SubmissionError):
+    """Nobody knows whether the service did it; it may have."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request; what it is for stands in the message when it fails."""
@@ -99,7 +103,7 @@ class Http:
                 f"{self._advice.unauthorised}"
             ) from None
         except requests.ReadTimeout:
-            raise SubmissionError(
+            raise _unfinished(request)(
                 f"{what}: no answer in {ANSWER_SECONDS:g} seconds; it may have been done all the same, "
                 "so look before you try again"
             ) from None
@@ -127,7 +131,9 @@ class Http:
         if status == 404:
             raise ConfigError(f"{what}: not found {told}; {self._advice.not_found}")
         if not response.ok:
-            raise SubmissionError(f"{what}: refused {told}")
+            # A gateway says 500 and more, too, of a request that is still at work behind it.
+            error = _unfinished(request) if status >= 500 else SubmissionError
+            raise error(f"{what}: refused {told}")
         try:
             answer = json.loads(response.content or b"{}", object_hook=Answer)
         except ValueError:
@@ -199,6 +205,11 @@ def check_address(option: str, address: str) -> str:
     if parts.scheme not in ("http", "https") or not named or parts.query or parts.fragment:
         raise ConfigError(f"{option} {address}: expected an address such as https://example.org")
     return address.rstrip("/")
+
+
+def _unfinished(request: Request) -> type[SubmissionError]:
+    """What to raise where a request may go on although nobody hears of it."""
+    return SubmissionError if request.method == "GET" else UnansweredError
 
 
 def _place(url: str) -> str:

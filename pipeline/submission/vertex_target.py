@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pipeline.submission.bundle import NAME, Bundle
 from pipeline.submission.cron import Cron
 from pipeline.submission.target import Job, Schedule, refuse_other, uploaded
-from pipeline.submission.transport import Request, Transport
+from pipeline.submission.transport import Request, SubmissionError, Transport
 from slmrec.errors import ConfigError
 from slmrec.storage.client import split
 
@@ -44,15 +44,24 @@ class VertexTarget:
         request = Request(
             "start the run", "POST", self._url("pipelineJobs"),
             query={"pipelineJobId": job.name}, body=body,
+            tolerated=(409,),  # somebody else started the run of that name
         )  # fmt: skip
         with uploaded(f"the document {bundle.version}"):
             made = self.transport.send(request)
+            place = self._place(made, job.name) if made else self.find_run(job.name)
+        if place is None:
+            raise SubmissionError(
+                f"run {job.name}: its name is taken and it is not there; try again"
+            )
         return {
-            "run": made["name"],
-            "link": f"{_CONSOLE}/locations/{self.location}/runs/{job.name}?project={self.project}",
-            "version": bundle.version,
-            "uploaded": new,
-        }
+            **place, "version": bundle.version, "uploaded": new, "started": bool(made),
+        }  # fmt: skip
+
+    def find_run(self, name: str) -> dict[str, Any] | None:
+        """Where a run of that name is; None where there is none."""
+        url = self._url(f"pipelineJobs/{quote(name, safe='')}")
+        found = self.transport.send(Request("look for the run", "GET", url, tolerated=(404,)))
+        return self._place(found, name) if found else None
 
     def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
         """Create a schedule, or leave the one that is there when it is the same."""
@@ -161,6 +170,10 @@ class VertexTarget:
     ) -> None:
         url = self._url(f"schedules/{quote(schedule.id, safe='')}{verb}")
         self.transport.send(Request(purpose, method, url, body=body))
+
+    def _place(self, run: dict[str, Any], name: str) -> dict[str, Any]:
+        link = f"{_CONSOLE}/locations/{self.location}/runs/{name}?project={self.project}"
+        return {"run": run["name"], "link": link}
 
     def _parent(self) -> str:
         return f"projects/{self.project}/locations/{self.location}"

@@ -73,6 +73,9 @@ class Vertex(Service):
         path = asked.path.removeprefix(API)
         if path == "pipelineJobs":
             return self._start(asked)
+        if path.startswith("pipelineJobs/"):
+            assert asked.method == "GET"
+            return self._job(path.removeprefix("pipelineJobs/"))
         if path == "schedules":
             return self._list(asked) if asked.method == "GET" else self._create(asked)
         identity, _, verb = path.removeprefix("schedules/").partition(":")
@@ -99,9 +102,16 @@ class Vertex(Service):
         job = checked_job(asked.body)
         identity = asked.query["pipelineJobId"]
         assert re.fullmatch(r"[a-z][-a-z0-9]{0,127}", identity)
+        if identity in self.jobs:
+            raise Refusal(409, {"error": {"code": 409, "message": "ALREADY_EXISTS"}})
         self.jobs[identity] = job
+        return self._job(identity)
+
+    def _job(self, identity: str) -> dict[str, Any]:
+        if identity not in self.jobs:
+            raise Refusal(404, {"error": {"code": 404, "message": f"{identity} not found"}})
         return {
-            **job,
+            **self.jobs[identity],
             "name": f"{PARENT}/pipelineJobs/{identity}",
             "state": "PIPELINE_STATE_PENDING",
         }
