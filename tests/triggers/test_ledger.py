@@ -55,6 +55,14 @@ def test_files_are_kept_of_the_newest_run_that_was_started():
     assert [run.files for run in ledger.started(there(later)).runs] == [None, FILES]
 
 
+def test_files_of_a_later_run_stay_when_an_earlier_one_is_found():
+    later = replace(RUN, name="run-2", time=(NOW + CLAIM_TIME).isoformat())
+    ledger = Ledger().entered(RUN).entered(later).started(there(later))
+    assert [run.files for run in ledger.runs] == [FILES, FILES]
+    found = ledger.started(there(RUN))
+    assert [(run.name, run.files) for run in found.runs] == [("run-1", None), ("run-2", FILES)]
+
+
 @pytest.mark.parametrize(
     "content",
     [

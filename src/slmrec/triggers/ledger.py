@@ -53,20 +53,23 @@ class Ledger:
 
     def abandoned(self, now: datetime) -> list[StartedRun]:
         """Runs that were entered a while ago and of which nobody knows whether they are there."""
-        return [
-            run
-            for run in self.runs
-            if not run.id and datetime.fromisoformat(run.time) + CLAIM_TIME <= now
-        ]
+        return [run for run in self.runs if not run.id and _moment(run) + CLAIM_TIME <= now]
 
     def entered(self, run: StartedRun) -> "Ledger":
         """With one more run."""
         return replace(self, runs=(*self.runs, run))
 
     def started(self, run: StartedRun) -> "Ledger":
-        """With what the service said of a run; files are kept of no earlier one."""
-        earlier = [replace(one, files=None) for one in self.runs if not _same(one, run)]
-        return replace(self, runs=(*earlier, run))
+        """With what the service said of a run; of started runs the newest alone keeps its files."""
+        runs = sorted((*self.without(run).runs, run), key=_moment)
+        newest = max(_moment(one) for one in runs if one.id)
+        return replace(
+            self,
+            runs=tuple(
+                replace(one, files=None) if one.id and _moment(one) < newest else one
+                for one in runs
+            ),
+        )
 
     def without(self, run: StartedRun) -> "Ledger":
         """Without a run that was not started."""
@@ -110,6 +113,10 @@ class Triggers:
         return RegistryConflict(
             f"{self._where}: {ATTEMPTS} times another process changed it first; try again"
         )
+
+
+def _moment(run: StartedRun) -> datetime:
+    return datetime.fromisoformat(run.time)
 
 
 def _same(one: StartedRun, other: StartedRun) -> bool:
