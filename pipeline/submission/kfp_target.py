@@ -66,23 +66,28 @@ class KubeflowTarget:
             wanted = recurring(
                 bundle, job, experiment.get("experiment_id", ""), reference, name, cron
             )
-            asked = compared(wanted)
-            # The service fills in its own where nothing was asked for.
-            asked = {part: value for part, value in asked.items() if value or part not in FILLED}
-            for schedule in found:
-                refuse_other(name, compared(schedule), asked)
-            there = listed(found[0])
-            return {**facts, "id": there.id, "created": False, "paused": there.paused}
+            return {**facts, **_there(name, wanted, found)}
         reference, new = self._publish(bundle)
         with uploaded(f"version {bundle.version} of pipeline {NAME}"):
             experiment_id = self._experiment(job.experiment)
             body = recurring(bundle, job, experiment_id, reference, name, cron)
             made = self._post("create the schedule", "recurringruns", body)
         identity = made["recurring_run_id"]
+        first = self._first(name) or made
+        if first["recurring_run_id"] != identity:
+            return {**facts, **_there(name, body, [first])}
         return {
             **facts, "id": identity, "created": True, "paused": False, "uploaded": new,
             "link": f"{self.host}/#/recurringrun/details/{identity}",
         }  # fmt: skip
+
+    def _first(self, name: str) -> dict[str, Any] | None:
+        """Of schedules that several people created under a name at once, the first; the others go."""
+        every = self._list("look for the schedule", "recurringruns", "recurringRuns", name=name)
+        first, *others = sorted(every, key=_age) or [None]
+        for other in others:
+            self._change("delete the second schedule", "DELETE", listed(other), "", (404,))
+        return first
 
     def schedules(self) -> list[Schedule]:
         """Every schedule of this pipeline, by name."""
@@ -192,9 +197,16 @@ class KubeflowTarget:
             Request(purpose, "POST", self._url(path), body=body, tolerated=tolerated)
         )
 
-    def _change(self, purpose: str, method: str, schedule: Schedule, verb: str) -> None:
+    def _change(
+        self,
+        purpose: str,
+        method: str,
+        schedule: Schedule,
+        verb: str,
+        tolerated: tuple[int, ...] = (),
+    ) -> None:
         url = self._url(f"recurringruns/{quote(schedule.id, safe='')}{verb}")
-        self.transport.send(Request(purpose, method, url))
+        self.transport.send(Request(purpose, method, url, tolerated=tolerated))
 
     def _url(self, path: str) -> str:
         return f"{self.host}/apis/v2beta1/{path}"
@@ -204,3 +216,17 @@ class KubeflowTarget:
 
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self.namespace} if self.namespace else {}
+
+
+def _there(name: str, wanted: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What to say of schedules that have the name already; raises `ConfigError` for other ones."""
+    # The service fills in its own where nothing was asked for.
+    asked = {part: value for part, value in compared(wanted).items() if value or part not in FILLED}
+    for schedule in found:
+        refuse_other(name, compared(schedule), asked)
+    there = listed(found[0])
+    return {"id": there.id, "created": False, "paused": there.paused}
+
+
+def _age(schedule: dict[str, Any]) -> tuple[str, str]:
+    return str(schedule.get("created_at", "")), str(schedule["recurring_run_id"])

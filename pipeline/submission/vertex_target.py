@@ -78,21 +78,28 @@ class VertexTarget:
         facts = {"name": name, "cron": body["cron"], "version": bundle.version}
         found = list(self._list(name))
         if found:
-            for schedule in found:
-                refuse_other(name, _compared(schedule), _compared(body))
-            there = _listed(found[0])
-            return {**facts, "id": there.id, "created": False, "paused": there.paused}
+            return {**facts, **_there(name, body, found)}
         new = self._publish(bundle)
         with uploaded(f"the document {bundle.version}"):
             made = self.transport.send(
                 Request("create the schedule", "POST", self._url("schedules"), body=body)
             )
+        first = self._first(name) or made
+        if first["name"] != made["name"]:
+            return {**facts, **_there(name, body, [first])}
         identity = str(made["name"]).rpartition("/")[2]
         return {
             **facts, "id": identity, "created": True, "paused": False, "uploaded": new,
             "link": f"{_CONSOLE}/locations/{self.location}/schedules/{identity}"
             f"?project={self.project}",
         }  # fmt: skip
+
+    def _first(self, name: str) -> dict[str, Any] | None:
+        """Of schedules that several people created under a name at once, the first; the others go."""
+        first, *others = sorted(self._list(name), key=_age) or [None]
+        for other in others:
+            self._change("delete the second schedule", "DELETE", _listed(other), "", None, (404,))
+        return first
 
     def schedules(self) -> list[Schedule]:
         """Every schedule of this pipeline, by name."""
@@ -166,10 +173,16 @@ class VertexTarget:
             query = {**query, "pageToken": answer["nextPageToken"]}
 
     def _change(
-        self, purpose: str, method: str, schedule: Schedule, verb: str, body: dict[str, Any] | None
+        self,
+        purpose: str,
+        method: str,
+        schedule: Schedule,
+        verb: str,
+        body: dict[str, Any] | None,
+        tolerated: tuple[int, ...] = (),
     ) -> None:
         url = self._url(f"schedules/{quote(schedule.id, safe='')}{verb}")
-        self.transport.send(Request(purpose, method, url, body=body))
+        self.transport.send(Request(purpose, method, url, body=body, tolerated=tolerated))
 
     def _place(self, run: dict[str, Any], name: str) -> dict[str, Any]:
         link = f"{_CONSOLE}/locations/{self.location}/runs/{name}?project={self.project}"
@@ -185,6 +198,18 @@ class VertexTarget:
 
 def _job_of(schedule: dict[str, Any]) -> dict[str, Any]:
     return dict((schedule.get("createPipelineJobRequest") or {}).get("pipelineJob") or {})
+
+
+def _there(name: str, wanted: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What to say of schedules that have the name already; raises `ConfigError` for other ones."""
+    for schedule in found:
+        refuse_other(name, _compared(schedule), _compared(wanted))
+    there = _listed(found[0])
+    return {"id": there.id, "created": False, "paused": there.paused}
+
+
+def _age(schedule: dict[str, Any]) -> tuple[str, str]:
+    return str(schedule.get("createTime", "")), str(schedule["name"])
 
 
 def _compared(schedule: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Kubeflow(Service):
             made.setdefault("service_account", "pipeline-runner")  # as the service does
         if path == "recurringruns":
             made["status"] = "ENABLED"
+            made["created_at"] = f"2026-01-01T00:00:{len(self.held[path]):02}Z"
         self.held[path][made[identity]] = made
         return made
 

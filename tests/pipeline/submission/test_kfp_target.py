@@ -150,7 +150,8 @@ def test_nothing_is_sent_when_it_is_a_dry_run(kubeflow: Kubeflow) -> None:
     assert posts[0]["body"] == sent[0].body
     assert set(posts[-1]["body"]) == set(sent[-1].body)
     assert posts[-1]["body"]["experiment_id"] == "<experiment_id>"
-    assert told_too["requests"][-1]["body"]["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * *"}}
+    assert [one["method"] for one in told_too["requests"][-2:]] == ["POST", "GET"]
+    assert told_too["requests"][-2]["body"]["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * *"}}
 
 
 def test_runs_and_schedules_are_what_the_official_client_sends(
@@ -211,6 +212,32 @@ def test_a_schedule_is_created_once_when_it_is_asked_for_twice(kubeflow: Kubeflo
     assert "schedule 'nightly' is there already, unchanged" in create(kubeflow)
     assert json.loads(create(kubeflow, "--json"))["created"] is False
     assert kubeflow.lines("POST") == posted
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+@pytest.mark.parametrize("cron", ["0 0 5 * * *", "0 0 6 * * *"])
+def test_one_schedule_stays_when_two_people_create_it_at_once(
+    kubeflow: Kubeflow, first: str, cron: str
+) -> None:
+    def meanwhile(asked, answer=kubeflow.answer):  # type: ignore[no-untyped-def]
+        made = answer(asked)
+        if asked.line == f"POST {API}recurringruns":
+            time = "2026-02-01T00:00:00Z" if first == "ours" else "2025-12-01T00:00:00Z"
+            trigger = {"cron_schedule": {"cron": cron}}
+            other = {"recurring_run_id": "theirs", "created_at": time, "trigger": trigger}
+            kubeflow.held["recurringruns"]["theirs"] = {**made, **other}
+        return made
+
+    kubeflow.answer = meanwhile  # type: ignore[method-assign]
+    if first == "ours":
+        assert "created schedule 'nightly', recurringruns-1" in create(kubeflow)
+    elif cron == "0 0 5 * * *":
+        assert "schedule 'nightly' is there already, unchanged" in create(kubeflow)
+    else:
+        said = refusal("schedule", "create", *at(kubeflow), *SCHEDULE, *RUN)
+        assert "is there already with another cron ('0 0 6 * * *', asked for '0 0 5" in said
+    kept = "recurringruns-1" if first == "ours" else "theirs"
+    assert list(kubeflow.held["recurringruns"]) == [kept]
 
 
 @pytest.mark.parametrize(

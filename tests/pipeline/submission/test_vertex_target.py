@@ -100,7 +100,8 @@ def test_nothing_is_sent_and_nobody_logs_in_when_it_is_a_dry_run(
     assert (look["method"], upload["method"], start["method"]) == ("GET", "POST", "POST")
     assert start["body"]["pipelineSpec"]["pipelineInfo"]["name"] == "slmrec"
     told = json.loads(create(vertex, "--dry-run"))
-    assert told["requests"][-1]["body"]["cron"] == "TZ=Europe/Berlin 0 5 * * *"
+    assert [one["method"] for one in told["requests"][-2:]] == ["POST", "GET"]
+    assert told["requests"][-2]["body"]["cron"] == "TZ=Europe/Berlin 0 5 * * *"
     assert len(told["next"]) == 5
     assert vertex.asked == []
 
@@ -126,6 +127,22 @@ def test_a_schedule_is_created_once_when_it_is_asked_for_twice(vertex: Vertex) -
     assert "schedule 'nightly' is there already, unchanged" in create(vertex)
     assert json.loads(create(vertex, "--json"))["created"] is False
     assert vertex.lines("POST") == posted
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_one_schedule_stays_when_two_people_create_it_at_once(vertex: Vertex, first: str) -> None:
+    def meanwhile(asked, answer=vertex.answer):  # type: ignore[no-untyped-def]
+        made = answer(asked)
+        if asked.line == f"POST {API}schedules":
+            time = "2026-02-01T00:00:00Z" if first == "ours" else "2025-12-01T00:00:00Z"
+            name = f"{PARENT}/schedules/7"
+            vertex.schedules["7"] = {**made, "name": name, "createTime": time}
+        return made
+
+    vertex.answer = meanwhile  # type: ignore[method-assign]
+    said = create(vertex)
+    assert ("created schedule" if first == "ours" else "is there already, unchanged") in said
+    assert list(vertex.schedules) == ["1001" if first == "ours" else "7"]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +250,7 @@ def test_what_is_sent_is_what_the_official_messages_hold(vertex: Vertex, tmp_pat
 
     job = json.loads(submit(vertex, "--service-account", "robot", "--dry-run"))["requests"][-1]
     json_format.ParseDict(job["body"], types.PipelineJob.pb(types.PipelineJob()))
-    schedule = json.loads(create(vertex, "--dry-run"))["requests"][-1]
+    schedule = json.loads(create(vertex, "--dry-run"))["requests"][-2]
     read = json_format.ParseDict(schedule["body"], types.Schedule.pb(types.Schedule()))
     assert (read.max_concurrent_run_count, read.allow_queueing) == (1, False)
     resume = types.ResumeScheduleRequest.pb(types.ResumeScheduleRequest())

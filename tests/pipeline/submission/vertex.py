@@ -127,6 +127,7 @@ class Vertex(Service):
         self.schedules[identity] = {
             **schedule,
             "name": f"{PARENT}/schedules/{identity}",
+            "createTime": f"2026-01-01T00:00:00.{identity}Z",
             "state": "ACTIVE",
         }
         return self.schedules[identity]
