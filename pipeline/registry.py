@@ -179,6 +179,8 @@ def snooze(
 ) -> None:
     """Let drift be no reason to train until a moment; other reasons stay.
 
+    'trigger' starts no run for new data either until then.
+
     Example: python -m pipeline registry snooze 2026-01-31T09:00:00+00:00 --reason "a sale"
     """
     registry = _registry(home, place)

@@ -34,7 +34,7 @@ class Channels:
     request: Decision | None = None
     """A person's request to train, until a run has made a candidate."""
     snooze: Decision | None = None
-    """Until when drift is no reason to train, and why."""
+    """Until when drift is no reason to train, and new data none to start a run; and why."""
     decided: int = 0
     """How many decisions there were."""
     newest: tuple[Decision, ...] = ()
