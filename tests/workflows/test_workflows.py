@@ -1,0 +1,104 @@
+"""The workflows and builds: whom they trust, and that the commands in them are commands of ours."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.command_lines import ROOT, commands_in, complaint, make_targets
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+BUILDS = sorted((ROOT / "cloudbuild").glob("*.yaml"))
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+FORCED = '"${forced[@]}"'
+
+
+def names(path: Path) -> str:
+    return path.name
+
+
+def workflow(path: Path) -> dict[str, Any]:
+    # "on" is a truth value in YAML 1.1
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {("on" if key is True else key): value for key, value in loaded.items()}
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in workflow(path)["jobs"].values() for step in job["steps"]]
+
+
+def scripts(path: Path) -> list[str]:
+    """Shell of a workflow, or of a build, where `$$` is a dollar sign."""
+    if path in WORKFLOWS:
+        return [step["run"] for step in steps(path) if "run" in step]
+    inside = yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]
+    return [step["args"][1].replace("$$", "$") for step in inside if step["args"][0] == "-euc"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=names)
+def test_actions_are_pinned_by_commit(path: Path):
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+
+    assert used
+    assert [action for action in used if not PINNED.fullmatch(action)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=names)
+def test_workflows_may_read_only_and_jobs_end(path: Path):
+    loaded = workflow(path)
+
+    assert loaded["permissions"] == {"contents": "read"}
+    assert all(0 < job["timeout-minutes"] <= 60 for job in loaded["jobs"].values())
+
+
+def test_only_retraining_speaks_for_itself_at_google_and_nothing_holds_a_key():
+    asking = [
+        path.name
+        for path in WORKFLOWS
+        for job in workflow(path)["jobs"].values()
+        if "id-token" in job.get("permissions", {})
+    ]
+    text = "".join(path.read_text(encoding="utf-8") for path in [*WORKFLOWS, *BUILDS])
+
+    assert asking == ["retrain.yml"]
+    assert "secrets." not in text
+    assert "credentials_json" not in text
+
+
+def test_retraining_starts_by_clock_by_hand_and_by_message():
+    on = workflow(ROOT / ".github" / "workflows" / "retrain.yml")["on"]
+
+    assert set(on) == {"schedule", "workflow_dispatch", "repository_dispatch"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=names)
+def test_nothing_from_outside_is_pasted_into_a_script(path: Path):
+    assert [script for script in scripts(path) if "${{" in script] == []
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *BUILDS], ids=names)
+def test_scripts_are_shell(path: Path):
+    for script in scripts(path):
+        checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+        assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *BUILDS], ids=names)
+def test_commands_are_commands_of_this_project(path: Path):
+    found = [
+        words
+        for script in scripts(path)
+        for words in commands_in(script.replace(FORCED, "--force --reason asked"))
+    ]
+
+    targets = make_targets()
+    for words in found:
+        if words[0] == "make":
+            called = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
+            assert set(called) <= targets, words
+        else:
+            assert complaint(words) == ""
+    assert found or path.name == "ci.yaml" and ".ci/run" in path.read_text(encoding="utf-8")
