@@ -76,7 +76,8 @@ class Request:
     format: str
     config: Path | None
     overrides: list[str]
-    seeds: int
+    seeds: int | None
+    """None for a study that is done once."""
     output: Path | None
     work: Path | None
     as_json: bool
@@ -185,7 +186,7 @@ def compression(
     the machine to it.
     Example: python -m pipeline study compression --interactions ratings.csv
     """
-    request = Request(interactions, items, format, config, set_, 1, output, work, as_json)
+    request = Request(interactions, items, format, config, set_, None, output, work, as_json)
     _study("compression", request, {}, [], settings_file="default.yaml")
 
 
@@ -224,7 +225,7 @@ def _study(
         config=settings,
         settings_digest=settings_digest(settings),
         command=_command(name, request, words),
-        seeds=request.seeds,
+        seeds=request.seeds or 1,
         **options,
     )
     out = sys.stderr if request.as_json else sys.stdout
@@ -295,9 +296,10 @@ def _command(name: str, request: Request, words: list[str]) -> str:
     }
     options = [part for option, value in named.items() if value for part in (option, value)]
     overrides = [part for setting in request.overrides for part in ("--set", setting)]
+    seeds = ["--seeds", str(request.seeds)] if request.seeds else []
     return shlex.join(
         [
             *("python", "-m", "pipeline", "study", name),
-            *(*options, *overrides, *words, "--seeds", str(request.seeds)),
+            *(*options, *overrides, *words, *seeds),
         ]
     )

@@ -13,6 +13,7 @@ from pipeline.cli import app
 ROOT = Path(__file__).resolve().parents[1]
 USAGE_ERROR = typer.BadParameter.__bases__[0]
 """What Typer's own Click raises for words that a verb does not take; Typer names its heirs only."""
+COMMAND_LINE = typer.main.get_command(app)
 _START = re.compile(r"(?:^|[(;&|] *|[\"'] +)((?:\S*python3? -m pipeline|make)(?= |$))")
 _ENDS = {"|", "||", "&&", ";", ">", ">>", "<<<", ")", "&", "\\"}
 
@@ -42,7 +43,7 @@ def _words(text: str) -> list[str]:
 
 def complaint(words: list[str]) -> str:
     """What the command line says against these words; empty when it takes them."""
-    command = typer.main.get_command(app)
+    command = COMMAND_LINE
     context = command.make_context("pipeline", [], resilient_parsing=True)
     rest = list(words)
     while isinstance(command, TyperGroup):

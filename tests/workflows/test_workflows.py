@@ -101,4 +101,4 @@ def test_commands_are_commands_of_this_project(path: Path):
             assert set(called) <= targets, words
         else:
             assert complaint(words) == ""
-    assert found or path.name == "ci.yaml" and ".ci/run" in path.read_text(encoding="utf-8")
+    assert found or (path.name == "ci.yaml" and ".ci/run" in path.read_text(encoding="utf-8"))
