@@ -11,6 +11,7 @@ from rich.console import Console
 from pipeline import datasets, registry, schedule, study
 from pipeline.build_image import build_image
 from pipeline.dashboard import dashboard
+from pipeline.fetch import fetch
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
@@ -32,6 +33,7 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(schedule.app, name="schedule")
 app.command()(submit)
 app.command()(trigger)
+app.command()(fetch)
 app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,38 +26,9 @@ from components.runtime import (
 from pipeline.events import EventReader
 from pipeline.home import Home
 from pipeline.paths import PIPELINE_FILE, ROOT
+from pipeline.record import RunRecord, StepRecord
 from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from slmrec.errors import ArtifactError, SlmrecError
-
-
-@dataclass
-class StepRecord:
-    """One step of a run."""
-
-    name: str
-    cached: bool
-    metadata: dict[str, Any]
-    outputs: dict[str, Path]
-
-
-@dataclass
-class RunRecord:
-    """What a run did."""
-
-    run_id: str
-    started: datetime
-    folder: Path
-    code_digest: str
-    parameters: dict[str, Any]
-    steps: list[StepRecord] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def output(self, step: str, port: str) -> Path | None:
-        """Where a step of this run, executed or cached, left an output."""
-        for record in self.steps:
-            if record.name == step and port in record.outputs:
-                return record.outputs[port]
-        return None
 
 
 class StepFailedError(SlmrecError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.local import RunRecord
+from pipeline.record import RunRecord
 from slmrec import __version__
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import EVALUATION, TIMINGS
@@ -22,13 +22,13 @@ def summarise(record: RunRecord, registry: Registry) -> dict[str, Any]:
     evaluation = record.output("evaluate_models", "evaluation")
     timed = record.output("evaluate_models", "timings")
     trained = evaluation is not None
-    production = None if trained else registry.production()
-    if production is None:
+    serving = None if trained else _serving(record, registry)
+    if serving is None:
         metrics = _read(evaluation, "metrics.json")
         timings, choice = _read(timed, "timings.json"), _read(timed, "choice.json")
     else:
         metrics, timings, choice = (
-            registry.document(production.number, name)
+            registry.document(serving, name)
             for name in (
                 f"{EVALUATION}/metrics.json",
                 f"{TIMINGS}/timings.json",
@@ -90,6 +90,16 @@ def _metadata(record: RunRecord, step: str) -> dict[str, Any]:
     return next((s.metadata for s in record.steps if s.name == step), {})
 
 
+def _serving(record: RunRecord, registry: Registry) -> int | None:
+    """The version that served when the run began; what serves now where the run does not know."""
+    known = _metadata(record, "snapshot_source").get("production")
+    if known is None:
+        production = registry.production()
+        return None if production is None else production.number
+    number = str(known).partition(" ")[0]
+    return int(number) if number else None
+
+
 def _data(record: RunRecord) -> dict[str, Any]:
     card = _read(record.output("ingest_interactions", "log"), "card.json")
     built = _metadata(record, "build_sequences")
@@ -105,7 +115,8 @@ def _data(record: RunRecord) -> dict[str, Any]:
 
 
 def _decision(record: RunRecord) -> dict[str, Any]:
-    made = _metadata(record, "decide_retraining")
+    # Of the artifact, not of its metadata: Kubeflow's turns true into 1.
+    made = _read(record.output("decide_retraining", "decision"), "decision.json")
     return {"retrain": made.get("retrain"), "reason": made.get("reason")}
 
 

@@ -75,9 +75,6 @@ class Http:
 
     def send(self, request: Request) -> dict[str, Any]:
         """Send a request and give the JSON of its answer."""
-        import requests
-        from google.auth.exceptions import GoogleAuthError
-
         content: dict[str, Any] = {}
         if request.upload is not None and request.form:
             content["files"] = {request.form: ("pipeline.yaml", request.upload.encode())}
@@ -87,7 +84,31 @@ class Http:
         elif request.body is not None:
             content["data"] = json.dumps(request.body, allow_nan=False).encode()
             content["headers"] = {"Content-Type": "application/json"}
-        what = f"cannot {request.purpose}: {_place(request.url)}"
+        response = self._sent(request, content)
+        if response.status_code in request.tolerated:
+            return {}
+        try:
+            answer = json.loads(response.content or b"{}", object_hook=Answer)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, Answer):
+            raise ConfigError(
+                f"{_what(request)}: answers with something else than its API's JSON; "
+                f"{self._advice.not_found}"
+            )
+        return answer
+
+    def exchange(self, request: Request, content: bytes, kind: str) -> bytes:
+        """Send bytes of a media type, and give those of the answer."""
+        headers = {"Content-Type": kind, "Accept": kind}
+        return self._sent(request, {"data": content, "headers": headers}).content
+
+    def _sent(self, request: Request, content: Mapping[str, Any]) -> "Response":
+        """The answer to a request where it is one that was hoped for, or tolerated."""
+        import requests
+        from google.auth.exceptions import GoogleAuthError
+
+        what = _what(request)
         try:
             response = self._call(
                 request.method,
@@ -111,12 +132,12 @@ class Http:
             raise ConfigError(
                 f"{what}: cannot be reached ({_cause(error)}); {self._advice.unreachable}"
             ) from None
-        return self._answer(request, response, what)
+        if response.status_code not in request.tolerated:
+            self._refuse(request, response, what)
+        return response
 
-    def _answer(self, request: Request, response: "Response", what: str) -> dict[str, Any]:
+    def _refuse(self, request: Request, response: "Response", what: str) -> None:
         status = response.status_code
-        if status in request.tolerated:
-            return {}
         told = f"({status}: {self._told(_words(response))})"
         if 300 <= status < 400:
             there = _place(urljoin(request.url, response.headers.get("Location", "")))
@@ -134,15 +155,6 @@ class Http:
             # A gateway says 500 and more, too, of a request that is still at work behind it.
             error = _unfinished(request) if status >= 500 else SubmissionError
             raise error(f"{what}: refused {told}")
-        try:
-            answer = json.loads(response.content or b"{}", object_hook=Answer)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, Answer):
-            raise ConfigError(
-                f"{what}: answers with something else than its API's JSON; {self._advice.not_found}"
-            )
-        return answer
 
     def _told(self, text: str) -> str:
         line = " ".join(text.split())[:_SHOWN]
@@ -210,6 +222,10 @@ def check_address(option: str, address: str) -> str:
 def _unfinished(request: Request) -> type[SubmissionError]:
     """What to raise where a request may go on although nobody hears of it."""
     return SubmissionError if request.method == "GET" else UnansweredError
+
+
+def _what(request: Request) -> str:
+    return f"cannot {request.purpose}: {_place(request.url)}"
 
 
 def _place(url: str) -> str:

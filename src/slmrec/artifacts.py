@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,14 +144,18 @@ def _move_into_place(staging: Path, directory: Path) -> None:
     os.replace(staging / MANIFEST, directory / MANIFEST)
 
 
-def open_artifact(directory: Path | str, kind: str | None = None) -> Artifact:
+def open_artifact(
+    directory: Path | str, kind: str | None = None, only: Collection[str] | None = None
+) -> Artifact:
     """Check an artifact against its manifest and open it.
+
+    With `only`, those of its files are checked and open, and the others need not be there.
 
     Raises `ArtifactError`, naming the file, when the manifest is missing or from another schema,
     when a file is missing, has another size or other bytes, or when the kind is not `kind`.
     """
     directory = Path(directory)
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     if manifest["schema_version"] != SCHEMA_VERSION:
         raise ArtifactError(
             f"{directory / MANIFEST}: schema version {manifest['schema_version']}, expected "
@@ -159,18 +163,22 @@ def open_artifact(directory: Path | str, kind: str | None = None) -> Artifact:
         )
     if kind is not None and manifest["kind"] != kind:
         raise ArtifactError(f"{directory}: holds a '{manifest['kind']}', expected a '{kind}'")
-    _check_files(directory, manifest["files"])
+    files = manifest["files"]
+    if only is not None:
+        files = {name: entry for name, entry in files.items() if name in only}
+    _check_files(directory, files)
     return Artifact(
         path=directory,
         kind=manifest["kind"],
         digest=digest_text(canonical_json(manifest)),
         properties=manifest["properties"],
         inputs=manifest["inputs"],
-        files=frozenset(manifest["files"]),
+        files=frozenset(files),
     )
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """What an artifact says that it holds, nothing of which is checked yet. Raises `ArtifactError`."""
     path = directory / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.local import RunRecord, StepRecord
+from pipeline.record import RunRecord, StepRecord
 from pipeline.summary import summarise
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.registry.store import Registry
@@ -93,6 +93,10 @@ def test_models_are_the_production_ones_when_nothing_was_trained(tmp_path: Path)
     assert summary["retrained"] is False
     assert summary["gates"] == []
     assert summary["promoted"] is None
+    for said, names in (("1 0a0a", ["student"]), ("", []), ("7 0a0a", [])):
+        began = StepRecord("snapshot_source", False, {"production": said}, {})
+        found = summarise(record(tmp_path, [began]), registry)["models"]
+        assert [m["name"] for m in found] == names
 
 
 def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
@@ -100,12 +104,13 @@ def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
         tmp_path / "d", "drift.json", {"verdict": "watch", "alarms": [{"sentence": "x"}]}
     )
     promotion = write(tmp_path / "p", "promotion.json", {"gates": [{"name": "g"}], "promoted": 4})
+    decision = write(tmp_path / "c", "decision.json", {"retrain": True, "reason": "new"})
     summary = summarise(
         record(
             tmp_path,
             [
                 StepRecord("monitor_drift", False, {}, {"report": report}),
-                StepRecord("decide_retraining", False, {"retrain": True, "reason": "new"}, {}),
+                StepRecord("decide_retraining", False, {"retrain": 1}, {"decision": decision}),
                 StepRecord("promote_model", False, {}, {"promotion": promotion}),
             ],
         ),
@@ -113,6 +118,7 @@ def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
     )
     assert summary["drift"] == {"verdict": "watch", "alarms": [{"sentence": "x"}]}
     assert summary["decision"] == {"retrain": True, "reason": "new"}
+    assert summary["decision"]["retrain"] is True
     assert summary["promoted"] == 4
     assert summary["places"]["monitor_drift.report"] == str(report)
 

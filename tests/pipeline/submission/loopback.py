@@ -85,7 +85,8 @@ def serve(service: Service) -> Iterator[None]:
             status, body = service.reply(
                 Asked(self.command, parts.path, query, dict(self.headers), content)
             )
-            sent = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            text = body if isinstance(body, str | bytes) else json.dumps(body)
+            sent = text.encode() if isinstance(text, str) else text
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", service.url + "/login")

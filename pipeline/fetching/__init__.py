@@ -1,0 +1,1 @@
+"""Bringing runs home from Kubeflow Pipelines or Vertex AI, as if they had run here."""
