@@ -43,8 +43,9 @@ def step(
     `outputs` names the arguments that are paths to write to, as the component's ports are called;
     `label` the argument that tells parallel instances apart; a step that `trains` runs in as many
     processes as `SLMREC_PROCESSES` says. The step's metadata gains its name, `seconds`,
-    `peak_rss_mb` and the digest of every output. An error that slmrec raises on purpose is reported
-    as one line and ends the process with its exit code; any other keeps its traceback.
+    `peak_rss_mb` and the digest of every output, and loses what is None. An error that slmrec raises on
+    purpose is reported as one line and ends the process with its exit code; any other keeps its
+    traceback.
     """
 
     def decorate(
@@ -93,7 +94,8 @@ def step(
                 raise
             paths = {port: arguments[port] for port in outputs}
             metadata = {
-                **metadata,
+                # A task fails on Kubeflow when it says of its outputs that something is null.
+                **{name: value for name, value in metadata.items() if value is not None},
                 "step": instance,
                 "digests": {port: output_digest(Path(path)) for port, path in paths.items()},
                 "seconds": round(time.monotonic() - started, 3),

@@ -115,6 +115,21 @@ def test_file_that_the_manifest_does_not_list_is_not_given(tmp_path: Path) -> No
         open_artifact(place).json("planted.json")
 
 
+def test_only_the_named_files_are_checked_and_open_when_some_are_named(tmp_path: Path) -> None:
+    with publish(tmp_path / "a", "thing") as staging:
+        write_json(staging / "card.json", {"users": 7})
+        (staging / "many.npy").write_bytes(b"numbers")
+    whole = open_artifact(tmp_path / "a")
+    (tmp_path / "a" / "many.npy").unlink()
+    part = open_artifact(tmp_path / "a", only=["card.json"])
+    assert (part.digest, part.json("card.json")) == (whole.digest, {"users": 7})
+    with pytest.raises(ArtifactError, match=r"without the file many\.npy"):
+        part.file("many.npy")
+    (tmp_path / "a" / "card.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"card\.json"):
+        open_artifact(tmp_path / "a", only=["card.json"])
+
+
 def test_manifest_with_malformed_files_is_refused(tmp_path: Path) -> None:
     place = make(tmp_path / "a")
     for files in ([], {"content.json": {}}, {"content.json": 3}):

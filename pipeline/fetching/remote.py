@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from pipeline.submission.transport import SubmissionError
@@ -30,7 +30,7 @@ class RunHandle:
     def home_id(self) -> str:
         """The run's name in a home: runs of any place are in the order of their names there."""
         whose = hashlib.sha256(self.id.encode()).hexdigest()[:8]
-        return f"{self.created:%Y%m%d-%H%M%S-%f}-{self.service}-{whose}"
+        return f"{self.created.astimezone(UTC):%Y%m%d-%H%M%S-%f}-{self.service}-{whose}"
 
 
 @dataclass(frozen=True)

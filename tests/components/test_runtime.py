@@ -24,7 +24,7 @@ def make_thing(progress, part: str, thing: str):
         raise ZeroDivisionError("by zero")
     with publish(Path(thing), "thing"):
         pass
-    return {"headline": "made"}
+    return {"headline": "made", "unknown": None}
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ def test_metadata_hold_time_memory_and_the_digest_of_each_output(tmp_path: Path)
     metadata = make_thing("0/2", str(tmp_path / "thing"))
     assert metadata["digests"] == {"thing": open_artifact(tmp_path / "thing").digest}
     assert metadata["headline"] == "made"
+    assert "unknown" not in metadata
     assert metadata["seconds"] >= 0
     assert metadata["peak_rss_mb"] > 1
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.pipeline.fetching.conftest import bucket, start  # noqa: F401 - fixtures here, too
+
 ROOT = Path(__file__).resolve().parents[2]
 
 TINY = [

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from components.runtime import output_digest
 from pipeline.cli import app
 from slmrec.artifacts import open_artifact
 from slmrec.models.servable import Servable
+from tests.pipeline.fetching.ran import comparable, of_events
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "sample:users=300,items=120,interactions=6000,seed=3"
@@ -102,6 +106,28 @@ def test_summary_is_complete_when_models_were_trained(first: dict) -> None:
     assert first["gates"]
     assert first["drift"]["verdict"] in ("stable", "watch", "drift", "not enough data")
     assert json.loads((Path(first["places"]["run"]) / "summary.json").read_text()) == first
+
+
+def test_the_same_run_on_a_cluster_says_the_same_when_it_is_fetched(
+    first: dict, home: Path, start, bucket, tmp_path: Path
+) -> None:
+    local = Path(first["places"]["run"])
+    began = datetime.fromisoformat(first["started"])
+    ran = replace(of_events(local, bucket), created=began, seconds=first["seconds"])
+    ran.parameters["code_digest"] = first["code_digest"]
+    for kind in ("kfp-before-3", "vertex"):
+        ask = start(kind)
+        ask.service.ran["r1"] = ran
+        command = ["fetch", *ask.options, "--home", str(tmp_path / kind), "--artifacts", "all"]
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        (folder,) = (tmp_path / kind / "runs").glob("2*")
+        fetched = json.loads((folder / "summary.json").read_text())
+        assert comparable(fetched) == comparable(first)
+        assert fetched["places"].keys() == first["places"].keys() | {"service"}
+        for port, place in first["places"].items():
+            if "." in port:
+                assert output_digest(Path(fetched["places"][port])) == output_digest(Path(place))
 
 
 def test_promoted_model_answers_from_the_registry(first: dict, home: Path) -> None:

@@ -20,6 +20,16 @@ TASK = {
 TASK_STATES = {"RUNNING", "SUCCEEDED", "SKIPPED", "FAILED", "CACHED"}
 
 
+def without_times(value: Any) -> Any:
+    """An object for the official model, which reads times and writes them in another way."""
+    if isinstance(value, list):
+        return [without_times(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: inner for key, inner in value.items() if not key.endswith(("_at", "_time"))}
+    return {key: without_times(inner) for key, inner in kept.items()}
+
+
 @dataclass
 class KubeflowRan(Kubeflow):
     """Kubeflow Pipelines that ran something; before 3.0 where it is not `native`."""
@@ -109,13 +119,7 @@ class KubeflowRan(Kubeflow):
                         for name in (f"{task.name}-driver", task.name)
                     ]
                 }
-        # Times are read by the official model, too, but written with an offset.
-        checked(
-            {key: value for key, value in run.items() if not key.endswith("_at")}
-            if not ran.failed or self.native
-            else {"run_id": identity},
-            "V2beta1Run",
-        )
+        checked(without_times(run), "V2beta1Run")
         return run
 
     def _tasks(self, identity: str) -> list[dict[str, Any]]:

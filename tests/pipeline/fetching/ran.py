@@ -110,6 +110,16 @@ def local_record(ran: Ran, folder: Path, run_id: str) -> RunRecord:
     return RunRecord(run_id, ran.created, folder, "c0de", {"registry": "r"}, steps, 90.0)
 
 
+def comparable(summary: dict[str, Any]) -> dict[str, Any]:
+    """What a run says wherever it ran; of a step that leaves nothing a service knows only the time."""
+    compared = {k: v for k, v in summary.items() if k not in ("places", "run_id")}
+    compared["steps"] = [
+        {**step, "peak_rss_mb": None, "headline": ""} if step["name"] == "snapshot_source" else step
+        for step in summary["steps"]
+    ]
+    return compared
+
+
 def small_run(folder: Path, verdict: str = "drift", number: int = 0) -> Path:
     """A run without training, whose artifacts can be read by eye; returns its folder."""
     folder.mkdir(parents=True)
@@ -154,7 +164,7 @@ def small_run(folder: Path, verdict: str = "drift", number: int = 0) -> Path:
             digests = {port: output_digest(artifacts / name) for port, name in outputs.items()}
             metadata = {
                 **facts,
-                "headline": "" if step == "snapshot_source" else f"{step} · said so",
+                "headline": f"{step} · said so",
                 "step": step,
                 "digests": digests,
                 "seconds": 0.5,

@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.fetch import LOCK, NotFetchedError
 from pipeline.summary import summarise
-from slmrec.artifacts import open_artifact
+from slmrec.artifacts import canonical_json, digest_text, open_artifact
 from slmrec.dashboard.app import create_app
 from slmrec.dashboard.security import Access
 from slmrec.errors import ArtifactError
 from slmrec.registry.store import Registry
 from tests.dashboard.conftest import HERE, walk
 from tests.pipeline.fetching.conftest import Ask
-from tests.pipeline.fetching.ran import CREATED, Ran, local_record, of_events, small_run
+from tests.pipeline.fetching.ran import CREATED, Ran, comparable, local_record, of_events, small_run
 from tests.pipeline.submission.calls import call, refusal
 from tests.storage.cloud import Bucket
 
@@ -40,16 +40,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name != LOCK
     }
-
-
-def comparable(summary: dict[str, Any]) -> dict[str, Any]:
-    """What a run says wherever it ran; of a step that leaves nothing only its time is known."""
-    compared = {k: v for k, v in summary.items() if k not in ("places", "run_id")}
-    compared["steps"] = [
-        {**step, "peak_rss_mb": None} if step["name"] == "snapshot_source" else step
-        for step in summary["steps"]
-    ]
-    return compared
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -334,3 +324,37 @@ def test_summaries_are_published_once_and_the_newest_never_goes_back(
     assert "expected gs://BUCKET/PREFIX as --publish" in refusal(
         "fetch", *ask.options, "--home", str(tmp_path / "home"), "--publish", "/here"
     )
+
+
+def test_a_bucket_that_steps_had_as_a_folder_is_read_as_a_bucket(
+    start: Start, ran: Ran, tmp_path: Path
+) -> None:
+    ask = start("vertex")
+    mounted = [
+        {port: uri.replace("gs://", "/gcs/") for port, uri in task.outputs.items()}
+        for task in ran.tasks
+    ]
+    tasks = (
+        replace(task, outputs=outputs) for task, outputs in zip(ran.tasks, mounted, strict=True)
+    )
+    ask.service.ran["r1"] = replace(ran, tasks=tuple(tasks))
+    assert len(fetch(ask, tmp_path / "home")["fetched"]) == 1
+
+
+def test_nothing_is_written_outside_when_a_manifest_points_there(
+    start: Start, ran: Ran, bucket: Bucket, tmp_path: Path
+) -> None:
+    key = "runs/monitor_drift/report/manifest.json"
+    manifest = json.loads(bucket.text(key))
+    manifest["files"]["../../../outside.json"] = {"bytes": 2, "sha256": "0a"}
+    content = canonical_json(manifest)
+    bucket.objects[key] = replace(bucket.objects[key], content=content.encode())
+    tasks = tuple(
+        replace(task, metadata={**task.metadata, "digests": {"report": digest_text(content)}})
+        if task.step == "monitor_drift"
+        else task
+        for task in ran.tasks
+    )
+    ask = start("kfp")
+    ask.service.ran["r1"] = replace(ran, tasks=tasks)
+    assert "'../../../outside.json' points outside the artifact" in fetch_refused(ask, tmp_path)
