@@ -41,8 +41,11 @@ def _words(text: str) -> list[str]:
     return words
 
 
-def complaint(words: list[str]) -> str:
-    """What the command line says against these words; empty when it takes them."""
+def complaint(words: list[str], *, named: bool = False) -> str:
+    """What the command line says against these words; empty when it takes them.
+
+    A verb that is only `named`, without any option, need not have those that it cannot do without.
+    """
     command = COMMAND_LINE
     context = command.make_context("pipeline", [], resilient_parsing=True)
     rest = list(words)
@@ -54,6 +57,8 @@ def complaint(words: list[str]) -> str:
         if inner is None:
             return f"{name}: no such verb of {command.name}"
         command = inner
+    if named and not any(word.startswith("-") for word in rest):
+        return ""
     try:
         command.make_context(command.name, rest, parent=context)
     except USAGE_ERROR as error:
