@@ -13,7 +13,8 @@ TARGET ?= cpu
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-images check lint-workflows format compile lock images setup clean
+.PHONY: help run test test-slow test-peers test-faults test-images check lint-workflows format compile lock \
+  images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 
 test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers
+
+test-faults: setup ## set up, then run hundreds of operations on services that fail (minutes)
+	$(TEST_ENV) $(BIN)/python -m pytest -m faults
 
 test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmrec.confinement import leads_out, objection
 from slmrec.errors import ArtifactError
+from slmrec.mounts import mounted_uri
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 ALLOWED_SUFFIXES = frozenset(
     {".parquet", ".arrow", ".npy", ".safetensors", ".onnx", ".json", ".html", ".svg", ".md"}
 )
+
+_COPIED_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,7 @@ def publish(
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
+    staging = _staging(directory)
     try:
         yield staging
         files = sorted(path for path in staging.rglob("*") if path.is_file())
@@ -129,19 +132,39 @@ def publish(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _staging(directory: Path) -> Path:
+    """An empty folder beside the artifact; in a mounted bucket on this machine's own disk.
+
+    Writers seek, map memory and link, which a mounted bucket does not take.
+    """
+    if mounted_uri(directory):
+        return Path(tempfile.mkdtemp(prefix="slmrec-"))
+    staging = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    return staging
+
+
 def _move_into_place(staging: Path, directory: Path) -> None:
     # File by file with the manifest last, because a bucket mounted as a folder cannot rename folders.
     # An older artifact loses its manifest first, so no reader takes a mixture for whole.
+    move = _copy if mounted_uri(directory) else os.replace
     (directory / MANIFEST).unlink(missing_ok=True)
     if directory.exists():
         shutil.rmtree(directory)
-    directory.mkdir()
+    directory.mkdir(parents=True)
     for path in sorted(staging.rglob("*")):
         if path.is_file() and path != staging / MANIFEST:
             target = directory / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-    os.replace(staging / MANIFEST, directory / MANIFEST)
+            move(path, target)
+    move(staging / MANIFEST, directory / MANIFEST)
+
+
+def _copy(source: Path, target: Path) -> None:
+    # From beginning to end, as a mounted bucket wants it; an object appears when it is closed.
+    with source.open("rb") as read, target.open("wb") as written:
+        shutil.copyfileobj(read, written, _COPIED_BYTES)
 
 
 def open_artifact(
@@ -180,6 +203,8 @@ def open_artifact(
 def read_manifest(directory: Path) -> dict[str, Any]:
     """What an artifact says that it holds, nothing of which is checked yet. Raises `ArtifactError`."""
     path = directory / MANIFEST
+    if leads_out(directory, path):
+        raise ArtifactError(f"{path}: a link that points outside the artifact; remove the artifact")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -202,8 +227,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def _check_files(directory: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     for name, expected in files.items():
         path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()):
-            raise ArtifactError(f"{directory / MANIFEST}: '{name}' points outside the artifact")
+        reason = objection(name) or ("by a link" if leads_out(directory, path) else "")
+        if reason:
+            raise ArtifactError(
+                f"{directory / MANIFEST}: {name[:200]!r} points outside the artifact ({reason}); "
+                "remove the artifact and run the pipeline again"
+            )
         if not path.is_file():
             raise ArtifactError(
                 f"{path}: listed in the manifest but missing; run the pipeline again"

@@ -13,7 +13,7 @@ from slmrec.registry.store import Registry
 from slmrec.storage.bucket import Bucket
 from tests.dashboard.conftest import HERE, fields
 from tests.dashboard.homes import NOW, add_version, make_run
-from tests.storage.cloud import client_of, serve_bucket
+from tests.storage.cloud import QUICK, client_of, serve_bucket
 
 SAID = {"actor": "bob", "time": NOW.isoformat(timespec="seconds")}
 
@@ -81,7 +81,7 @@ def test_a_repeated_click_changes_nothing(client, registry, action):
 
 def test_decisions_act_on_a_registry_in_a_bucket(home, tmp_path, registry):
     with serve_bucket("models") as (_, address), client_of(address) as storage:
-        remote = Registry(Bucket("gs://models/registry", client=storage, timeout=5))
+        remote = Registry(Bucket("gs://models/registry", client=storage, patience=QUICK))
         for number in (1, 2):
             add_version(remote, tmp_path / "remote" / str(number), "int8", number)
         remote.promote(1, None, reason="r", **SAID)

@@ -155,7 +155,7 @@ def test_the_item_table_comes_from_a_bucket_when_the_registry_is_there(tmp_path,
     with serve_bucket("models") as (_, address):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         documents = Bucket("gs://models/registry")
-        documents.put("versions/000003/model/items.parquet", items)
+        documents.put_all({"versions/000003/model/items.parquet": items})
         uri = documents.uri("versions/000003/model/items.parquet")
         previous = {"version": 3, "interactions": 0, "items": uri}
         (catalogue,) = check_previous(path, CARD, previous, ValidateData())

@@ -10,7 +10,7 @@ from tests.registry.registries import (
     WHEN,
     artifact,
 )
-from tests.storage.cloud import client_of, serve_bucket
+from tests.storage.cloud import QUICK, client_of, serve_bucket
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def documents(request, tmp_path):
         yield Folder(tmp_path / "registry")
         return
     with serve_bucket("models") as (_, address), client_of(address) as client:
-        yield Bucket("gs://models/registry", client=client, timeout=5)
+        yield Bucket("gs://models/registry", client=client, patience=QUICK)
 
 
 @pytest.fixture

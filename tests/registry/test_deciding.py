@@ -52,7 +52,7 @@ def test_an_overtaken_promotion_reads_the_model_once(registry, add, documents):
         return found
 
     documents.read = read_and_be_overtaken
-    documents.fetch = lambda folder: (fetched.append(folder), fetch(folder))[1]
+    documents.fetch = lambda folder, progress: (fetched.append(folder), fetch(folder))[1]
     promote(registry, 1, None)
     assert fetched == ["versions/000001/model"]
 

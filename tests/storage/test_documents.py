@@ -7,7 +7,7 @@ import pytest
 from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.storage.bucket import Bucket
 from slmrec.storage.documents import ABSENT, Folder, open_documents
-from tests.storage.cloud import client_of, serve_bucket
+from tests.storage.cloud import QUICK, client_of, serve_bucket
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def documents(request, tmp_path):
         yield Folder(tmp_path / "registry")
         return
     _, client = request.getfixturevalue("served")
-    yield Bucket("gs://models/team/registry", client=client, timeout=5)
+    yield Bucket("gs://models/team/registry", client=client, patience=QUICK)
 
 
 def test_a_document_is_read_as_it_was_written(documents):
@@ -63,8 +63,9 @@ def test_one_of_many_wins_when_all_saw_the_same(documents):
 def test_names_are_those_of_a_folder_and_below(documents, tmp_path):
     source = tmp_path / "file"
     source.write_bytes(b"content")
-    for name in ("v/1/a", "v/1/sub/b", "v/10/a", "v/2/a", "w/1", "v/1/c"):
-        documents.put(name, source)
+    documents.put_all(
+        dict.fromkeys(("v/1/a", "v/1/sub/b", "v/10/a", "v/2/a", "w/1", "v/1/c"), source)
+    )
     assert documents.names("v/1") == ["v/1/a", "v/1/c", "v/1/sub/b"]
     assert documents.names("v") == ["v/1/a", "v/1/c", "v/1/sub/b", "v/10/a", "v/2/a"]
     assert documents.names("nothing") == []
@@ -74,8 +75,7 @@ def test_names_are_those_of_a_folder_and_below(documents, tmp_path):
 def test_a_folder_is_fetched_whole(documents, tmp_path):
     source = tmp_path / "file"
     source.write_bytes(b"content")
-    for name in ("v/1/a", "v/1/sub/b", "v/10/a"):
-        documents.put(name, source)
+    documents.put_all(dict.fromkeys(("v/1/a", "v/1/sub/b", "v/10/a"), source))
     folder = documents.fetch("v/1")
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == {"a", "sub/b"}
@@ -101,7 +101,7 @@ def test_a_killed_writers_file_is_no_document(tmp_path):
 
 def test_a_write_whose_answer_was_lost_is_no_conflict(served):
     bucket, client = served
-    documents = Bucket("gs://models/registry", client=client, timeout=5)
+    documents = Bucket("gs://models/registry", client=client, patience=QUICK)
     bucket.fail("POST", "/upload/", applied=True)
     assert documents.replace("x", b"1", ABSENT)
     assert sum(request.startswith("POST") for request in bucket.requests) == 2
@@ -110,30 +110,30 @@ def test_a_write_whose_answer_was_lost_is_no_conflict(served):
 
 def test_a_refusal_of_the_service_names_the_document(served):
     bucket, client = served
-    documents = Bucket("gs://models/registry", client=client, timeout=5)
+    documents = Bucket("gs://models/registry", client=client, patience=QUICK)
     bucket.fail("GET", "/download/", 403)
     with pytest.raises(SourceMissingError, match="gs://models/registry/x: could not be read"):
         documents.read("x")
 
 
 def test_a_bucket_that_is_not_there_is_no_empty_one(served):
-    documents = Bucket("gs://modles/registry", client=served[1], timeout=5)
+    documents = Bucket("gs://modles/registry", client=served[1], patience=QUICK)
     with pytest.raises(SourceMissingError, match="gs://modles/registry/x: could not be read"):
         documents.read("x")
 
 
 def test_bytes_that_were_damaged_on_the_way_are_refused(served):
     bucket, client = served
-    documents = Bucket("gs://models/registry", client=client, timeout=5)
+    documents = Bucket("gs://models/registry", client=client, patience=QUICK)
     documents.replace("x", b"content", ABSENT)
-    bucket.damage_next = True
+    bucket.damage_next = 100
     with pytest.raises(SourceMissingError, match="could not be read"):
         documents.read("x")
 
 
 def test_a_name_that_climbs_is_not_fetched(served):
     bucket, client = served
-    documents = Bucket("gs://models/registry", client=client, timeout=5)
+    documents = Bucket("gs://models/registry", client=client, patience=QUICK)
     documents.replace("v/../../../../../../tmp/evil", b"x", ABSENT)
     bucket.objects["registry/v/../../evil"] = bucket.objects.popitem()[1]
     with pytest.raises(SourceMissingError, match="a name that leaves its folder"):

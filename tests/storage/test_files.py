@@ -20,6 +20,7 @@ from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.progress import Silent
 from slmrec.storage.client import is_remote
 from slmrec.storage.files import describe, fetch
+from tests.storage.cloud import QUICK
 
 CONTENT = "user,item,timestamp\nÉ,1,2\n".encode()
 
@@ -71,7 +72,7 @@ def _wait(endpoint: str, process: subprocess.Popen) -> None:
 
 
 def test_an_object_is_described_when_it_exists(client):
-    found = describe("gs://logs/2024/log.csv", client=client, timeout=5)
+    found = describe("gs://logs/2024/log.csv", client=client, patience=QUICK)
     assert found.size == len(CONTENT)
     assert found.md5 == base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
     assert found.crc32c
@@ -79,7 +80,7 @@ def test_an_object_is_described_when_it_exists(client):
 
 
 def test_the_bytes_arrive_when_an_object_is_fetched(client, tmp_path):
-    path = fetch("gs://logs/2024/log.csv", tmp_path, client=client, timeout=5)
+    path = fetch("gs://logs/2024/log.csv", tmp_path, client=client, patience=QUICK)
     assert path == tmp_path / "log.csv"
     assert path.read_bytes() == CONTENT
     assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
@@ -152,7 +153,7 @@ def test_a_local_path_passes_through_when_fetched(tmp_path):
 
 def test_the_object_is_named_when_it_is_missing(client, tmp_path):
     with pytest.raises(SourceMissingError, match=r"gs://logs/absent\.csv: no such object"):
-        fetch("gs://logs/absent.csv", tmp_path, client=client, timeout=5)
+        fetch("gs://logs/absent.csv", tmp_path, client=client, patience=QUICK)
 
 
 @pytest.mark.parametrize("uri", ["gs://", "gs://logs", "gs://logs/", "gs:///x", "gs://logs/a/../b"])

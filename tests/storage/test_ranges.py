@@ -7,7 +7,7 @@ import pytest
 from slmrec.errors import SourceMissingError
 from slmrec.storage import ranges
 from slmrec.storage.files import fetch
-from tests.storage.cloud import Stored, client_of, serve_bucket
+from tests.storage.cloud import QUICK, Stored, client_of, serve_bucket
 
 SIZE, RANGE = 1000, 300
 CONTENT = np.random.default_rng(0).bytes(SIZE)
@@ -34,7 +34,7 @@ def put(bucket, content):
 def test_large_object_arrives_in_ranges_and_says_how_far_it_is(served, tmp_path):
     bucket, client = served
     told = []
-    path = fetch(URI, tmp_path, client=client, timeout=5, report=lambda *far: told.append(far))
+    path = fetch(URI, tmp_path, client=client, patience=QUICK, report=lambda *far: told.append(far))
     assert path.read_bytes() == CONTENT
     assert sorted(bucket.ranges) == [0, 300, 600, 900]
     assert told == [(0, SIZE), (300, SIZE), (600, SIZE), (900, SIZE), (1000, SIZE)]
@@ -45,7 +45,7 @@ def test_small_object_arrives_at_once(served, tmp_path):
     bucket, client = served
     put(bucket, CONTENT[:RANGE])
     told = []
-    path = fetch(URI, tmp_path, client=client, timeout=5, report=lambda *far: told.append(far))
+    path = fetch(URI, tmp_path, client=client, patience=QUICK, report=lambda *far: told.append(far))
     assert path.read_bytes() == CONTENT[:RANGE]
     assert (bucket.ranges, told) == ([], [(RANGE, RANGE)])
 
@@ -54,13 +54,13 @@ def test_small_object_arrives_at_once(served, tmp_path):
 def test_range_is_asked_for_again_when_the_service_is_busy(served, tmp_path, status):
     bucket, client = served
     bucket.fail("GET", "/download/", status)
-    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT
+    assert fetch(URI, tmp_path, client=client, patience=QUICK).read_bytes() == CONTENT
 
 
 def test_range_is_asked_for_again_when_it_arrives_short(served, tmp_path):
     bucket, client = served
     bucket.short_next = True
-    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT
+    assert fetch(URI, tmp_path, client=client, patience=QUICK).read_bytes() == CONTENT
     assert len(bucket.ranges) == 5
 
 
@@ -69,18 +69,18 @@ def test_only_missing_ranges_are_fetched_when_a_download_was_stopped(served, tmp
     monkeypatch.setattr(ranges, "SIDE_BY_SIDE", 1)
     usual = ranges._range
 
-    def stopped(blob, generation, start, end, timeout):
+    def stopped(blob, generation, start, end, patience):
         if start == 600:
             raise KeyboardInterrupt
-        return usual(blob, generation, start, end, timeout)
+        return usual(blob, generation, start, end, patience)
 
     monkeypatch.setattr(ranges, "_range", stopped)
     with pytest.raises(KeyboardInterrupt):
-        fetch(URI, tmp_path, client=client, timeout=5)
+        fetch(URI, tmp_path, client=client, patience=QUICK)
     assert not (tmp_path / "log.csv").exists()
     monkeypatch.setattr(ranges, "_range", usual)
     bucket.ranges.clear()
-    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT
+    assert fetch(URI, tmp_path, client=client, patience=QUICK).read_bytes() == CONTENT
     assert sorted(bucket.ranges) == [600, 900]
 
 
@@ -90,18 +90,18 @@ def test_download_begins_anew_when_the_object_was_replaced_meanwhile(served, tmp
     (tmp_path / f".log.csv.{old}.partial").write_bytes(CONTENT)
     (tmp_path / f".log.csv.{old}.ranges").write_text("1000 300\n0\n300\n600\n900\n")
     put(bucket, CONTENT[::-1])
-    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT[::-1]
+    assert fetch(URI, tmp_path, client=client, patience=QUICK).read_bytes() == CONTENT[::-1]
     assert len(bucket.ranges) == 4
     assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
 
 
 def test_nothing_is_left_when_other_bytes_arrive_than_the_checksum_is_of(served, tmp_path):
     bucket, client = served
-    bucket.damage_next = True
+    bucket.damage_next = 100
     with pytest.raises(
         SourceMissingError, match=r"could not be downloaded \(crc32c is .*try again"
     ):
-        fetch(URI, tmp_path, client=client, timeout=5)
+        fetch(URI, tmp_path, client=client, patience=QUICK)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,7 +109,7 @@ def test_what_is_noted_does_not_count_when_the_bytes_are_gone(served, tmp_path):
     bucket, client = served
     generation = bucket.objects["day/log.csv"].generation
     (tmp_path / f".log.csv.{generation}.ranges").write_text("1000 300\n0\n300\n600\n900\n")
-    assert fetch(URI, tmp_path, client=client, timeout=5).read_bytes() == CONTENT
+    assert fetch(URI, tmp_path, client=client, patience=QUICK).read_bytes() == CONTENT
 
 
 def test_downloads_leave_each_other_alone_when_names_begin_alike(served, tmp_path):
@@ -119,6 +119,8 @@ def test_downloads_leave_each_other_alone_when_names_begin_alike(served, tmp_pat
         bucket.objects[f"day/{name}"] = Stored(CONTENT, bucket.generation, {})
     with ThreadPoolExecutor(4) as pool:
         uris = [f"gs://logs/day/{name}" for name in names * 2]  # each by two at once
-        found = list(pool.map(lambda uri: fetch(uri, tmp_path, client=client, timeout=5), uris))
+        found = list(
+            pool.map(lambda uri: fetch(uri, tmp_path, client=client, patience=QUICK), uris)
+        )
     assert all(path.read_bytes() == CONTENT for path in found)
     assert {file.name for file in tmp_path.iterdir()} == set(names)

@@ -9,7 +9,7 @@ from typing import Any
 from slmrec.artifacts import canonical_json
 from slmrec.errors import ArtifactError
 from slmrec.registry import decisions
-from slmrec.registry.decisions import Decision, parse_decision
+from slmrec.registry.decisions import Decision, is_number, parse_decision
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -134,11 +134,19 @@ def parse_channels(content: bytes, where: str) -> Channels:
             f"{where}: not the channels of a registry ({error}); restore it from a copy, the last "
             "decisions tell what it held"
         ) from None
+    # Numbers are folders' names, so nothing else may pass for one.
     for name in (PRODUCTION, CANDIDATE):
         number = getattr(channels, name)
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        if number is not None and not is_number(number):
             raise ArtifactError(
-                f"{where}: {name} is {number!r}, expected a number or null; restore it from a copy"
+                f"{where}: {name} is {str(number)[:60]!r}, expected a number or null; restore it "
+                "from a copy"
+            )
+    for number in (*channels.served, *channels.taken_back, *channels.removed):
+        if not is_number(number):
+            raise ArtifactError(
+                f"{where}: a version is called {str(number)[:60]!r}, expected a number; restore it "
+                "from a copy"
             )
     return channels
 

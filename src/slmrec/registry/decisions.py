@@ -11,6 +11,7 @@ from slmrec.storage.documents import ABSENT, Documents
 PROPOSE, PROMOTE, REFUSE, ROLLBACK, PRUNE = "propose", "promote", "refuse", "rollback", "prune"
 REJECT, RETRAIN, SNOOZE = "reject", "retrain", "snooze"
 """What only people decide: not this candidate; train anew; let drift be until a moment."""
+ACTIONS = frozenset({PROPOSE, PROMOTE, REFUSE, ROLLBACK, PRUNE, REJECT, RETRAIN, SNOOZE})
 _FOLDER = "decisions"
 
 
@@ -35,6 +36,8 @@ class Decision:
     """When a snooze ends, ISO 8601."""
     answers: int | None = None
     """Of a proposal, the request to train that it answers."""
+    mark: str = ""
+    """Random: tells a decision whose answer was lost from another one that says the same."""
 
 
 class DecisionLog:
@@ -57,6 +60,13 @@ class DecisionLog:
         content = canonical_json(asdict(decision)) + "\n"
         self._documents.replace(_name(decision), content.encode(), ABSENT)
 
+    def holds(self, decision: Decision) -> bool:
+        """Whether it is this very decision that has the number."""
+        document = self._documents.read(_name(decision))
+        if document is None:
+            return False
+        return parse_decision(document.content, self._documents.uri(_name(decision))) == decision
+
     def refusal(self, refusal: Decision) -> Decision | None:
         """The same version refused on the same evidence for the same reason, earlier."""
         end = f"-{_same(refusal)}.json"
@@ -71,11 +81,20 @@ def parse_decision(content: bytes | Mapping[str, object], where: str) -> Decisio
     """Build a decision from what `asdict` made of one. Raises `ArtifactError` naming `where`."""
     try:
         found = json.loads(content) if isinstance(content, bytes) else content
-        return Decision(**found)
+        decision = Decision(**found)
     except (ValueError, TypeError):
+        decision = None
+    # Number and action are a file's name.
+    if decision is None or decision.action not in ACTIONS or not is_number(decision.number):
         raise ArtifactError(
             f"{where}: not a decision, found {str(content)[:60]}; restore it from a copy"
-        ) from None
+        )
+    return decision
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a document is the number of a version or a decision."""
+    return type(value) is int and value >= 1
 
 
 def _name(decision: Decision) -> str:

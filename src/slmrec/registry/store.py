@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from slmrec.artifacts import Artifact
 from slmrec.data.listing import Files
 from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
+from slmrec.progress import Progress
 from slmrec.registry.channels import CANDIDATE, PRODUCTION, Channels, parse_channels
 from slmrec.registry.decisions import (
     PROMOTE,
@@ -92,9 +94,9 @@ class Registry:
         """One version. Raises `ArtifactError` when there is none of that number."""
         return self._versions.get(number)
 
-    def artifact(self, number: int, part: str) -> Artifact:
+    def artifact(self, number: int, part: str, progress: Progress | None = None) -> Artifact:
         """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder."""
-        return self._versions.artifact(number, part)
+        return self._versions.artifact(number, part, progress)
 
     def document(self, number: int, name: str) -> dict[str, Any]:
         """A JSON object among a version's files; an empty one where there is no such file."""
@@ -125,6 +127,7 @@ class Registry:
         settings_digest: str,
         time: str,
         source: Files | None = None,
+        progress: Progress | None = None,
     ) -> Version:
         """Copy a model and its evidence into a new version, with the files that its source had.
 
@@ -138,7 +141,15 @@ class Registry:
             if version.origin == origin and version.number not in gone:
                 return version
         return self._versions.add(
-            model, evaluation, timings, data, origin, gone=gone, time=time, source=source
+            model,
+            evaluation,
+            timings,
+            data,
+            origin,
+            gone=gone,
+            time=time,
+            source=source,
+            progress=progress,
         )
 
     def propose(
@@ -257,8 +268,7 @@ class Registry:
             found[:] = [earlier or made]
             return [] if earlier else [made]
 
-        self._change(decide)
-        return found[0]
+        return next(iter(self._change(decide)), found[0])
 
     def reject(
         self,
@@ -377,7 +387,7 @@ class Registry:
             channels = self._parse(document)
             for decision in channels.newest:  # a crash may have kept them from the log
                 self._log.write(decision)
-            made = decide(channels)
+            made = [replace(decision, mark=uuid4().hex) for decision in decide(channels)]
             if not made:
                 return []
             generation = ABSENT if document is None else document.generation
@@ -385,6 +395,10 @@ class Registry:
             if self._documents.replace(_CHANNELS, changed.to_json(), generation):
                 for decision in made:
                     self._log.write(decision)
+                return made
+            # Where the answer to a write was lost and somebody decided right after it, nothing but the
+            # log tells that it was ours: he has written it there before his own.
+            if self._log.holds(made[-1]):
                 return made
         raise RegistryConflict(
             f"{self._where}: {ATTEMPTS} times another process changed it first; try "

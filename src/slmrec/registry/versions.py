@@ -12,6 +12,8 @@ from typing import Any
 from slmrec.artifacts import MANIFEST, Artifact, canonical_json, open_artifact
 from slmrec.data.listing import Files, parse_files
 from slmrec.errors import ArtifactError, RegistryConflict
+from slmrec.progress import Progress
+from slmrec.registry.decisions import is_number
 from slmrec.storage.documents import ABSENT, Documents
 
 MODEL, EVALUATION, TIMINGS = "model", "evaluation", "timings"
@@ -108,13 +110,13 @@ class Versions:
             )
         return self._parse(_record(number), document.content)
 
-    def artifact(self, number: int, part: str) -> Artifact:
+    def artifact(self, number: int, part: str, progress: Progress | None = None) -> Artifact:
         """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder.
 
         Raises `ArtifactError` when it is not whole.
         """
         try:
-            return open_artifact(self._documents.fetch(f"{_folder(number)}/{part}"))
+            return open_artifact(self._documents.fetch(f"{_folder(number)}/{part}", progress))
         except ArtifactError as error:
             raise ArtifactError(
                 f"{self.uri(number, part)}: not whole ({error}); restore the registry from a copy, or "
@@ -155,13 +157,17 @@ class Versions:
         gone: Sequence[int],
         time: str,
         source: Files | None = None,
+        progress: Progress | None = None,
     ) -> Version:
         """Copy a model and its evidence under a number of its own, which none in `gone` has had."""
         claim = {**asdict(origin), "timings_digest": timings.digest, "data": asdict(data)}
         number = self._claim(_document(claim), gone)
         for name, artifact in ((MODEL, model), (EVALUATION, evaluation), (TIMINGS, timings)):
-            for file in (*sorted(artifact.files), MANIFEST):
-                self._documents.put(f"{_folder(number)}/{name}/{file}", artifact.path / file)
+            files = (*sorted(artifact.files), MANIFEST)
+            self._documents.put_all(
+                {f"{_folder(number)}/{name}/{file}": artifact.path / file for file in files},
+                progress,
+            )
             if self.artifact(number, name).digest != artifact.digest:
                 raise ArtifactError(
                     f"{artifact.path}: changed while it was copied; run the pipeline again"
@@ -202,11 +208,18 @@ class Versions:
         where = self._documents.uri(name)
         found = _parsed(content, where)
         try:
-            return Version(**{**found, "data": DataFacts(**found["data"])})
+            version = Version(**{**found, "data": DataFacts(**found["data"])})
         except (TypeError, KeyError) as error:
             raise ArtifactError(
                 f"{where}: not a version of this registry ({error}); restore the registry from a copy"
             ) from None
+        # A number is a folder's name: another one than its own would lead to another folder.
+        if not is_number(version.number) or version.number != _number(name):
+            raise ArtifactError(
+                f"{where}: says that it is version {str(version.number)[:60]!r}, expected "
+                f"{_number(name)}; restore the registry from a copy"
+            )
+        return version
 
 
 def _matching(names: list[str], pattern: re.Pattern[str]) -> list[int]:

@@ -1,16 +1,18 @@
-"""The client of Cloud Storage, loaded when the first `gs://` URI is met, and its failures."""
+"""The client of Cloud Storage, loaded when the first `gs://` URI is met, and how URIs are read."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from typing import TYPE_CHECKING
 
-from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.confinement import MOST_BYTES, UNPRINTABLE, climbs, size_of
+from slmrec.errors import ConfigError
+from slmrec.storage.failures import reaching
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 SCHEME = "gs://"
-TIMEOUT_SECONDS = 60.0
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_BUCKET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,220}[a-z0-9])?")
 
 
 def is_remote(uri: str) -> bool:
@@ -18,16 +20,41 @@ def is_remote(uri: str) -> bool:
     return uri.startswith(SCHEME)
 
 
+def require_place(place: str) -> None:
+    """Raise `ConfigError` for what is neither a path nor `gs://`: another scheme, or no path at all."""
+    scheme = _SCHEME.match(place)
+    if scheme is not None and not is_remote(place):
+        raise ConfigError(
+            f"{place[:200]!r}: a URI of '{scheme[1]}', expected a path or gs://BUCKET/NAME"
+        )
+    if "\0" in place:
+        raise ConfigError(f"{place[:200]!r}: holds a NUL, expected a path or gs://BUCKET/NAME")
+
+
 def split(uri: str, expected: str) -> tuple[str, str]:
     """Bucket and object name or prefix of a `gs://` URI.
 
-    Raises `ConfigError`, saying what was `expected`, when there is no bucket or a part that climbs.
+    Raises `ConfigError`, saying what was `expected`, when there is no bucket, or a part that climbs,
+    plainly or encoded.
     """
     bucket, separator, name = uri.removeprefix(SCHEME).partition("/")
     if not is_remote(uri) or not bucket or not separator:
-        raise ConfigError(f"{uri}: expected {expected}")
-    if any(part in ("..", ".") for part in name.split("/")):
-        raise ConfigError(f"{uri}: expected an object name without '.' or '..' parts")
+        raise ConfigError(f"{uri[:200]}: expected {expected}")
+    if _BUCKET.fullmatch(bucket) is None:
+        raise ConfigError(
+            f"{uri[:200]!r}: no bucket is called that, expected {expected}; a bucket's name is of "
+            "a-z, 0-9, '-', '_' and '.'"
+        )
+    size = size_of(name)
+    if size is None or size > MOST_BYTES:
+        raise ConfigError(
+            f"{uri[:200]!r}: expected an object name of Unicode text, at most {MOST_BYTES} bytes"
+        )
+    if climbs(name) or UNPRINTABLE.search(name):
+        raise ConfigError(
+            f"{uri[:200]!r}: expected an object name without '.' or '..' parts, or characters that "
+            "cannot be printed"
+        )
     return bucket, name
 
 
@@ -35,19 +62,5 @@ def default_client() -> "Client":
     """A client with the credentials of this machine. Raises `SourceMissingError` without any."""
     from google.cloud.storage import Client
 
-    with reaching(SCHEME, "no client could be made", "check the credentials"):
+    with reaching(SCHEME, "no client could be made"):
         return Client()
-
-
-@contextmanager
-def reaching(uri: str, failure: str, next_step: str) -> Iterator[None]:
-    """Tell any failure of Cloud Storage in a line: `SourceMissingError`."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-
-    try:
-        yield
-    except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise SourceMissingError(f"{uri}: {failure} ({first}); {next_step}") from error

@@ -3,14 +3,17 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from slmrec.errors import RegistryConflict
+from slmrec.confinement import leads_out, objection
+from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
+from slmrec.mounts import mounted_uri
+from slmrec.progress import Progress
 
 ABSENT = ""
 """The generation of what is not there."""
@@ -45,13 +48,13 @@ class Documents(Protocol):
     def replace(self, name: str, content: bytes, expected: str) -> bool:
         """Write a document if its generation still is `expected`; whether it was."""
 
-    def put(self, name: str, source: Path) -> None:
-        """Write a file's bytes under a name."""
+    def put_all(self, files: Mapping[str, Path], progress: Progress | None = None) -> None:
+        """Write files' bytes under names."""
 
     def names(self, folder: str) -> list[str]:
         """Every name in a folder and below it, sorted."""
 
-    def fetch(self, folder: str) -> Path:
+    def fetch(self, folder: str, progress: Progress | None = None) -> Path:
         """A local folder with all that lies in a folder; nothing may be changed there."""
 
     def remove(self, names: Iterable[str]) -> None:
@@ -74,7 +77,7 @@ class Folder:
     def read(self, name: str) -> Document | None:
         """One document; None when it is not there."""
         try:
-            content = (self.path / name).read_bytes()
+            content = self._path(name).read_bytes()
         except (FileNotFoundError, IsADirectoryError):
             return None
         return Document(content, hashlib.sha256(content).hexdigest())
@@ -104,9 +107,10 @@ class Folder:
                 f"{LOCK_SECONDS:.0f} s; wait for that run to end and try again"
             ) from None
 
-    def put(self, name: str, source: Path) -> None:
-        """Write a file's bytes under a name."""
-        self._place(name, source)
+    def put_all(self, files: Mapping[str, Path], progress: Progress | None = None) -> None:
+        """Write files' bytes under names."""
+        for name, source in files.items():
+            self._place(name, source)
 
     def names(self, folder: str) -> list[str]:
         """Every name in a folder and below it, sorted."""
@@ -117,14 +121,14 @@ class Folder:
             found += [(here / name).as_posix() for name in files if not name.startswith(".")]
         return sorted(found)
 
-    def fetch(self, folder: str) -> Path:
+    def fetch(self, folder: str, progress: Progress | None = None) -> Path:
         """The folder itself."""
-        return self.path / folder
+        return self._path(folder)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove what is there of several names, and folders that become empty."""
         for name in names:
-            path = self.path / name
+            path = self._path(name)
             path.unlink(missing_ok=True)
             for parent in path.relative_to(self.path).parents[:-1]:
                 folder = self.path / parent
@@ -139,9 +143,19 @@ class Folder:
         """The path of a document."""
         return str(self.path / name)
 
+    def _path(self, name: str) -> Path:
+        """Where a document is. Raises `ArtifactError` for a name, or a link, that leads elsewhere."""
+        path = self.path / name
+        reason = objection(name) or ("a link in it leads out" if leads_out(self.path, path) else "")
+        if reason:
+            raise ArtifactError(
+                f"{self.path}: {name!r} is outside of this folder ({reason}); remove what points there"
+            )
+        return path
+
     def _place(self, name: str, content: bytes | Path) -> None:
         """Write aside and rename; on the disk when this returns."""
-        path = self.path / name
+        path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
         if isinstance(content, Path):
@@ -154,11 +168,23 @@ class Folder:
 
 
 def open_documents(place: Path | str) -> Documents:
-    """The documents of a path or of `gs://BUCKET/PREFIX`. Raises `ConfigError` for a malformed URI."""
-    from slmrec.storage.bucket import Bucket
-    from slmrec.storage.client import is_remote
+    """The documents of a path or of `gs://BUCKET/PREFIX`.
 
-    return Bucket(str(place)) if is_remote(str(place)) else Folder(Path(place))
+    Raises `ConfigError` for a malformed URI, a URI of another kind, and a bucket that is mounted as a
+    folder: there neither locks nor renames hold what a registry rests on.
+    """
+    from slmrec.storage.bucket import Bucket
+    from slmrec.storage.client import is_remote, require_place
+
+    require_place(str(place))
+    if is_remote(str(place)):
+        return Bucket(str(place))
+    if uri := mounted_uri(Path(place)):
+        raise ConfigError(
+            f"{place}: a bucket mounted as a folder keeps no locks, so two runs could both promote; "
+            f"name the bucket itself, {uri}, or a folder on a disk"
+        )
+    return Folder(Path(place))
 
 
 def _sync(path: Path) -> None:

@@ -6,20 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmrec.errors import ConfigError, SourceMissingError
-from slmrec.storage.client import (
-    SCHEME,
-    TIMEOUT_SECONDS,
-    default_client,
-    is_remote,
-    reaching,
-    split,
-)
+from slmrec.storage.client import SCHEME, default_client, is_remote, split
+from slmrec.storage.failures import reaching
+from slmrec.storage.listing import list_blobs, require_bucket
+from slmrec.storage.patience import USUAL, Patience, persist
 from slmrec.storage.ranges import Report, download
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
-
-_CHECK = "check the name, the network and the credentials"
 
 
 @dataclass(frozen=True)
@@ -37,14 +31,14 @@ class ObjectDescription:
 
 
 def describe(
-    uri: str, *, client: "Client | None" = None, timeout: float = TIMEOUT_SECONDS
+    uri: str, *, client: "Client | None" = None, patience: Patience = USUAL
 ) -> ObjectDescription:
     """Ask for the current generation of a `gs://` object.
 
     Without `client` the default credentials are used. Raises `ConfigError` for a malformed URI and
     `SourceMissingError` when the object does not exist or may not be read.
     """
-    return _described(uri, _current(uri, client, timeout))
+    return _described(uri, _current(uri, client, patience))
 
 
 def _described(uri: str, blob: Any) -> ObjectDescription:
@@ -58,7 +52,7 @@ def _described(uri: str, blob: Any) -> ObjectDescription:
 
 
 def list_objects(
-    uri: str, *, client: "Client | None" = None, timeout: float = TIMEOUT_SECONDS
+    uri: str, *, client: "Client | None" = None, patience: Patience = USUAL
 ) -> list[ObjectDescription]:
     """Describe the objects that `gs://BUCKET/PREFIX/` or a `gs://` glob (`*`, `?`, `**`) names.
 
@@ -68,8 +62,8 @@ def list_objects(
     bucket, pattern = split(uri, "gs://BUCKET/PREFIX/ or gs://BUCKET/GLOB")
     literal = re.split(r"[*?\[]", pattern)[0]
     client = client or default_client()
-    with reaching(uri, "could not be listed", _CHECK):
-        blobs = client.list_blobs(bucket, prefix=literal, timeout=timeout)
+    with reaching(uri, "could not be listed"):
+        blobs = list_blobs(client, bucket, literal, patience)
         found = [_described(f"{SCHEME}{bucket}/{blob.name}", blob) for blob in blobs]
     matches = glob_pattern(pattern) if literal != pattern else re.compile(re.escape(pattern) + ".*")
     names = len(f"{SCHEME}{bucket}/")
@@ -95,7 +89,7 @@ def fetch(
     destination: Path,
     *,
     client: "Client | None" = None,
-    timeout: float = TIMEOUT_SECONDS,
+    patience: Patience = USUAL,
     report: Report | None = None,
 ) -> Path:
     """Give a local path with the bytes of `uri`.
@@ -107,23 +101,29 @@ def fetch(
     """
     if not is_remote(uri):
         return Path(uri)
-    blob = _current(uri, client, timeout)
+    blob = _current(uri, client, patience)
     # The last part of the name only: an object called `a/../../x` stays inside `destination`.
     target = Path(destination) / Path(blob.name).name
     target.parent.mkdir(parents=True, exist_ok=True)
-    with reaching(uri, "could not be downloaded", "try again"):
-        download(blob, target, timeout, report)
+    with reaching(uri, "could not be downloaded"):
+        download(blob, target, patience, report)
     return target
 
 
-def _current(uri: str, client: "Client | None", timeout: float) -> Any:
+def _current(uri: str, client: "Client | None", patience: Patience) -> Any:
     expected = "gs://BUCKET/OBJECT, naming one object"
     bucket, name = split(uri, expected)
     if not name or name.endswith("/"):
         raise ConfigError(f"{uri}: expected {expected}")
-    client = client or default_client()
-    with reaching(uri, "could not be reached", _CHECK):
-        blob = client.bucket(bucket).get_blob(name, timeout=timeout)
+    used = client or default_client()
+
+    def attempt() -> Any:
+        return used.bucket(bucket).get_blob(name, timeout=patience.silence, retry=None)
+
+    with reaching(uri, "could not be reached"):
+        blob = persist(attempt, patience)
+        if blob is None:
+            require_bucket(used, bucket, patience)
     if blob is None:
-        raise SourceMissingError(f"{uri}: no such object, or no right to read it")
+        raise SourceMissingError(f"{uri}: no such object; check its name")
     return blob

@@ -1,6 +1,5 @@
 """Large objects from Cloud Storage: several ranges at once, and only those that are still missing."""
 
-import base64
 import hashlib
 import os
 import re
@@ -14,41 +13,51 @@ from typing import Any
 
 from filelock import FileLock
 
+from slmrec.storage.checksum import crc32c
+from slmrec.storage.patience import CutShortError, Patience, persist
+
 RANGE_BYTES = 16 * 2**20
 """Of an object that is asked for at once."""
 SIDE_BY_SIDE = 4
 """Ranges of an object at once."""
 _HELD = threading.BoundedSemaphore(8)
 """Ranges of all objects that are in memory at once."""
-_ATTEMPTS = 3
-"""For a range that arrives short; failures that the server tells are retried by the library."""
-_CHECK_BYTES = 2**20
 Report = Callable[[int, int], None]
 """Receives bytes that are there, and bytes of the object."""
 
 
-def download(blob: Any, target: Path, timeout: float, report: Report | None = None) -> None:
+def download(blob: Any, target: Path, patience: Patience, report: Report | None = None) -> None:
     """Write an object's known generation to a file, checked against its checksum, or nothing.
 
     What is large arrives in ranges, beside the target until all are there; a download of the same
-    generation into the same folder that was stopped is taken up. Raises `OSError` when other bytes
-    arrive than the checksum is of, and what the library raises after its own retries.
+    generation into the same folder that was stopped is taken up, also by another process. Raises
+    `OSError` when other bytes arrive than the checksum is of, and what `persist` raises.
     """
     if int(blob.size) > RANGE_BYTES and not blob.content_encoding:
         whose = hashlib.sha256(str(target.absolute()).encode()).hexdigest()
         with FileLock(Path(tempfile.gettempdir()) / f"slmrec-{whose[:32]}.lock"):
-            _in_ranges(blob, target, timeout, report)
+            _in_ranges(blob, target, patience, report)
         return
     partial = target.with_name(f".{target.name}.partial")
-    try:
+    # Every answer overwrites what the blob says of itself.
+    size, generation = int(blob.size), blob.generation
+
+    def whole() -> None:
         blob.download_to_filename(
-            str(partial), if_generation_match=blob.generation, timeout=timeout, checksum="crc32c"
+            str(partial),
+            if_generation_match=generation,
+            timeout=patience.silence,
+            checksum="crc32c",
+            retry=None,
         )
+
+    try:
+        persist(whole, patience)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     if report is not None:
-        report(int(blob.size), int(blob.size))
+        report(size, size)
 
 
 @dataclass
@@ -86,7 +95,7 @@ class _Partial:
             record.write(f"{start}\n")
 
 
-def _in_ranges(blob: Any, target: Path, timeout: float, report: Report | None) -> None:
+def _in_ranges(blob: Any, target: Path, patience: Patience, report: Report | None) -> None:
     # Every answer overwrites what the blob says of itself.
     size, generation, expected = int(blob.size), int(blob.generation), blob.crc32c
     partial = _Partial.of(target, generation, size)
@@ -99,7 +108,7 @@ def _in_ranges(blob: Any, target: Path, timeout: float, report: Report | None) -
         end = min(start + RANGE_BYTES, size)
         with _HELD, partial.content.open("r+b") as file:
             file.seek(start)
-            file.write(_range(blob, generation, start, end, timeout))
+            file.write(_range(blob, generation, start, end, patience))
         return end - start
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -113,7 +122,7 @@ def _in_ranges(blob: Any, target: Path, timeout: float, report: Report | None) -
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    if (found := _crc32c(partial.content)) != expected:
+    if (found := crc32c(partial.content)) != expected:
         partial.content.unlink()
         partial.record.unlink()
         raise OSError(f"crc32c is {found}, expected {expected}")
@@ -121,25 +130,18 @@ def _in_ranges(blob: Any, target: Path, timeout: float, report: Report | None) -
     partial.record.unlink()
 
 
-def _range(blob: Any, generation: int, start: int, end: int, timeout: float) -> bytes:
-    for _ in range(_ATTEMPTS):
+def _range(blob: Any, generation: int, start: int, end: int, patience: Patience) -> bytes:
+    def arrive() -> bytes:
         content: bytes = blob.download_as_bytes(
             start=start,
             end=end - 1,
             if_generation_match=generation,
             checksum=None,
-            timeout=timeout,
+            timeout=patience.silence,
+            retry=None,
         )
-        if len(content) == end - start:
-            return content
-    raise OSError(f"bytes {start} to {end} arrived as {len(content)} bytes, {_ATTEMPTS} times")
+        if len(content) != end - start:
+            raise CutShortError(f"bytes {start} to {end} arrived as {len(content)} bytes")
+        return content
 
-
-def _crc32c(path: Path) -> str:
-    import google_crc32c
-
-    checksum = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while block := file.read(_CHECK_BYTES):
-            checksum.update(block)
-    return base64.b64encode(checksum.digest()).decode()
+    return persist(arrive, patience)
