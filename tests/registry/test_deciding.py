@@ -57,6 +57,44 @@ def test_an_overtaken_promotion_reads_the_model_once(registry, add, documents):
     assert fetched == ["versions/000001/model"]
 
 
+def test_a_promotion_is_told_as_done_when_its_answer_was_lost_and_somebody_decided_since(
+    registry, add, documents
+):
+    add(registry)
+    replace, others = documents.replace, []
+
+    def replace_and_be_overtaken(name, content, expected):
+        done = replace(name, content, expected)
+        if name != "channels.json" or others:
+            return done
+        others.append("request")
+        registry.ask_retraining(reason="season", actor="ann", time=WHEN)
+        return False
+
+    documents.replace = replace_and_be_overtaken
+    made = promote(registry, 1, None)
+    assert [decision.action for decision in registry.decisions()] == ["promote", "retrain"]
+    assert registry.decisions()[0] == made
+
+
+def test_a_promotion_is_a_conflict_when_another_one_that_says_the_same_came_first(
+    registry, add, documents
+):
+    add(registry)
+    replace, others = documents.replace, []
+
+    def be_overtaken(name, content, expected):
+        if name == "channels.json" and not others:
+            others.append("the same")
+            promote(registry, 1, None)
+        return replace(name, content, expected)
+
+    documents.replace = be_overtaken
+    with pytest.raises(RegistryConflict, match="production is version 1, expected no version"):
+        promote(registry, 1, None)
+    assert len(registry.decisions()) == 1
+
+
 def test_a_request_that_came_after_a_run_began_is_not_its_to_answer(registry, add):
     add(registry)
     later = "2026-01-02T04:00:00+00:00"

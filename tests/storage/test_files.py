@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
@@ -18,6 +19,8 @@ from slmrec.data.ingest import ingest
 from slmrec.data.source import list_source, resolve, snapshot
 from slmrec.errors import ConfigError, SourceMissingError
 from slmrec.progress import Silent
+from slmrec.storage import uploads
+from slmrec.storage.bucket import Bucket
 from slmrec.storage.client import is_remote
 from slmrec.storage.files import describe, fetch
 from tests.storage.cloud import QUICK
@@ -143,6 +146,19 @@ def test_a_prefix_without_objects_is_told(client, monkeypatch):
         resolve("gs://logs/nothing/")
     with pytest.raises(SourceMissingError, match="gs://absent/x/: could not be listed"):
         resolve("gs://absent/x/")
+
+
+def test_a_large_file_goes_up_in_chunks_and_comes_back(client, tmp_path, monkeypatch):
+    chunk = 256 * 1024
+    monkeypatch.setattr(uploads, "CHUNK_BYTES", chunk)
+    content = np.random.default_rng(0).bytes(2 * chunk + 12_345)
+    for name, size in (("large", len(content)), ("small", 100)):
+        (tmp_path / name).write_bytes(content[:size])
+    documents = Bucket("gs://logs/up", client=client, patience=QUICK)
+    documents.put_all({f"v/{name}": tmp_path / name for name in ("large", "small")})
+    folder = documents.fetch("v")
+    assert (folder / "large").read_bytes() == content
+    assert (folder / "small").read_bytes() == content[:100]
 
 
 def test_a_local_path_passes_through_when_fetched(tmp_path):

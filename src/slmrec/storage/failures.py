@@ -20,6 +20,7 @@ _PROJECT = (
     "name a project of yours: GOOGLE_CLOUD_PROJECT, or 'gcloud auth application-default "
     "set-quota-project PROJECT'"
 )
+_NETWORK = "check the network and the proxy"
 _BUCKET = "check the bucket's name, or make it"
 _ABOUT_A_PROJECT = re.compile(r"\bproject\b|\bbilling\b|userproject", re.IGNORECASE)
 
@@ -65,10 +66,14 @@ def _cause(error: BaseException) -> tuple[str, str]:
     said = _first_line(error)
     about_a_project = _ABOUT_A_PROJECT.search(said) is not None
     match error:
+        case auth.InvalidOperation():
+            return f"the credentials are not valid: {said}", _LOG_IN
         case auth.DefaultCredentialsError():
             return "no credentials on this machine", _LOG_IN
-        case auth.TransportError() | auth.RefreshError() if _network(error):
-            return f"no way to the service that renews credentials: {said}", "check the network"
+        case auth.TransportError():
+            return f"the service that renews credentials cannot be reached: {said}", _NETWORK
+        case auth.RefreshError() if isinstance(error.__cause__, auth.TransportError):
+            return f"the service that renews credentials cannot be reached: {said}", _NETWORK
         case auth.GoogleAuthError() | api.Unauthorized():
             return f"the credentials have expired or are not valid: {said}", _LOG_IN
         case api.NotFound() if "bucket" in said.lower():
@@ -80,24 +85,15 @@ def _cause(error: BaseException) -> tuple[str, str]:
         case RequestException() if never_connected(error):
             url = str(error.request.url) if error.request is not None else ""
             host = urlsplit(url).hostname or "the service"
-            return f"{host} cannot be reached", "check the network and the proxy"
+            return f"{host} cannot be reached", _NETWORK
         case RequestException() | ConnectionError() | TimeoutError():
-            return f"the connection broke: {said}", "check the network and try again"
+            return f"the connection broke: {said}", f"{_NETWORK}, and try again"
+        case api.PreconditionFailed():
+            return "it was replaced meanwhile", "start anew"
         case OSError() if "project was not passed" in said.lower():
             return "no project is set", _PROJECT
         case _:
             return said, "try again; if it stays so, look at the bucket in the Cloud console"
-
-
-def _network(error: BaseException) -> bool:
-    from requests import RequestException
-
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, RequestException):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -73,9 +73,12 @@ class CutShortError(OSError):
 
 def never_connected(error: BaseException) -> bool:
     """Whether nobody was reached: no such host, refused, or no answer to a call for a connection."""
+    from google.auth.exceptions import TransportError
     from requests.exceptions import ConnectionError as NoConnection
     from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
+    if isinstance(error, TransportError) and error.args:
+        error = error.args[0]  # of the service that renews credentials
     if not isinstance(error, NoConnection):
         return False
     cause = error.args[0] if error.args else None
