@@ -47,6 +47,11 @@ class Home:
         return self.path / "teacher-cache"
 
     @property
+    def downloads(self) -> Path:
+        """Where downloads that were stopped go on."""
+        return self.path / "downloads"
+
+    @property
     def checkpoints(self) -> Path:
         """Where trainings that were stopped go on from, a folder a code digest."""
         return self.path / "checkpoints"

@@ -18,6 +18,7 @@ import yaml
 from components import images
 from components.runtime import (
     CHECKPOINTS_VARIABLE,
+    DOWNLOADS_VARIABLE,
     EVENTS_VARIABLE,
     EVIDENTLY_VARIABLE,
     TEACHER_CACHE_VARIABLE,
@@ -89,6 +90,7 @@ def run_pipeline(
     kept = {
         CHECKPOINTS_VARIABLE: str(checkpoints.resolve()),
         TEACHER_CACHE_VARIABLE: str(home.teacher_cache.resolve()),
+        DOWNLOADS_VARIABLE: str(home.downloads.resolve()),
         EVIDENTLY_VARIABLE: str(home.evidently.resolve()),
     }
     log = folder / "kfp.log"

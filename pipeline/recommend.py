@@ -1,6 +1,5 @@
 """`python -m pipeline recommend`: lists for everybody, from a registered model."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -113,12 +112,12 @@ def _named(users: str) -> list[str] | None:
 
 
 def _newest_sequences(home: Path) -> Path:
-    for summary in sorted((home / "runs").glob("*/summary.json"), reverse=True):
-        places = json.loads(summary.read_text(encoding="utf-8"))["places"]
-        found = places.get("build_sequences.sequences")
-        if found and Path(found).is_dir():
-            return Path(found)
-    raise ConfigError(
-        f"{home / 'runs'}: no finished run whose sequences are still there; run the pipeline, or give "
-        "--sequences"
-    )
+    from slmrec.dashboard.runs import SEQUENCES, Runs
+
+    found = Runs(home).newest_with(SEQUENCES)
+    if found is None:
+        raise ConfigError(
+            f"{home / 'runs'}: no finished run whose sequences are still there; run the pipeline, or "
+            "give --sequences"
+        )
+    return found[1].path

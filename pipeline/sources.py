@@ -16,7 +16,12 @@ def check_source(source: str) -> None:
         from slmrec.data.sample import parse_sample
 
         parse_sample(source)
-    elif "://" not in source:
-        from slmrec.data.source import resolve
+        return
+    from slmrec.storage.client import is_remote, split
 
-        resolve(source)
+    if is_remote(source):  # whether it is there is asked by the first step
+        split(source, "gs://BUCKET/OBJECT, gs://BUCKET/PREFIX/ or gs://BUCKET/GLOB")
+        return
+    from slmrec.data.source import resolve
+
+    resolve(source)

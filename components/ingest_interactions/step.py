@@ -1,9 +1,10 @@
 """Read the sources, judge every row, publish the canonical log."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from components.runtime import step
+from components.runtime import DOWNLOADS_VARIABLE, step
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import KIND, ingest
@@ -11,6 +12,8 @@ from slmrec.data.listing import SOURCE_FILES
 from slmrec.data.source import list_source
 from slmrec.errors import DataError
 from slmrec.progress import Progress
+from slmrec.storage.client import is_remote
+from slmrec.storage.lasting import lasting
 
 
 @step("ingest_interactions", outputs=("log",))
@@ -26,8 +29,13 @@ def run(
             f"found {source_digest[:12]}); start the run again"
         )
     properties: dict[str, Any] = {"source_digest": source_digest}
-    with publish(Path(log), KIND, config=config, properties=properties) as directory:
-        card = ingest(interactions, items, settings, directory, progress)
+    folder = os.environ.get(DOWNLOADS_VARIABLE)
+    remote = is_remote(interactions) or is_remote(items)
+    with (
+        lasting(Path(folder) if folder and remote else None, source_digest[:16]) as downloads,
+        publish(Path(log), KIND, config=config, properties=properties) as directory,
+    ):
+        card = ingest(interactions, items, settings, directory, progress, downloads)
         write_json(directory / SOURCE_FILES, found.files)
         figures = {
             "rows": card["kept"],

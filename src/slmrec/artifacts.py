@@ -132,13 +132,18 @@ def publish(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def staging_disk(directory: Path) -> Path:
+    """A folder on the disk that has to hold an artifact while it is written."""
+    return Path(tempfile.gettempdir()) if mounted_uri(directory) else directory.parent
+
+
 def _staging(directory: Path) -> Path:
     """An empty folder beside the artifact; in a mounted bucket on this machine's own disk.
 
     Writers seek, map memory and link, which a mounted bucket does not take.
     """
     if mounted_uri(directory):
-        return Path(tempfile.mkdtemp(prefix="slmrec-"))
+        return Path(tempfile.mkdtemp(prefix="slmrec-", dir=staging_disk(directory)))
     staging = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
@@ -148,11 +153,12 @@ def _staging(directory: Path) -> Path:
 def _move_into_place(staging: Path, directory: Path) -> None:
     # File by file with the manifest last, because a bucket mounted as a folder cannot rename folders.
     # An older artifact loses its manifest first, so no reader takes a mixture for whole.
-    move = _copy if mounted_uri(directory) else os.replace
+    mounted = bool(mounted_uri(directory))
+    move = _copy if mounted else os.replace
     (directory / MANIFEST).unlink(missing_ok=True)
     if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True)
+        shutil.rmtree(directory, ignore_errors=mounted)  # there a folder goes with its last file
+    directory.mkdir(parents=True, exist_ok=mounted)
     for path in sorted(staging.rglob("*")):
         if path.is_file() and path != staging / MANIFEST:
             target = directory / path.relative_to(staging)

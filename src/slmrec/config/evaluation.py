@@ -41,7 +41,7 @@ class EvaluateModels(Section):
 class PromoteModel(Section):
     """Whether the candidate becomes production."""
 
-    gates: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = "gates"
+    gates: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")] = "gates"
     """File `validation/<name>.yaml`."""
     approval: Literal["automatic", "manual"] = "automatic"
     """`manual`: a candidate that passed every gate waits until a person promotes it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slmrec.artifacts import MANIFEST, canonical_json, digest_text
+from slmrec.confinement import leads_out, objection
 from slmrec.dashboard.values import pick, text
 
 T = TypeVar("T")
@@ -87,8 +88,10 @@ class Holding:
         return path
 
     def _listed(self, name: str) -> Path | None:
-        path = (self.path / name).resolve()
-        return path if name in self.manifest.files and path.is_relative_to(self.path) else None
+        if name not in self.manifest.files or objection(name):
+            return None
+        path = self.path / name
+        return None if leads_out(self.path, path) else path
 
 
 class Shelf:
@@ -113,10 +116,10 @@ class Shelf:
     def path(self, recorded: str) -> Path | None:
         """Where a recorded place is under this home; None when nothing is there."""
         _, found, rest = recorded.rpartition(_ARTIFACTS)
-        if not found or "\0" in rest:
+        path = self._root / rest
+        if not found or objection(rest) or leads_out(self._root, path):
             return None
-        path = (self._root / rest).resolve()
-        return path if path.is_relative_to(self._root) and path.exists() else None
+        return path.resolve() if path.exists() else None
 
 
 def digest_bytes(content: bytes) -> str:

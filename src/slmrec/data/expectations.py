@@ -27,7 +27,7 @@ from slmrec.errors import ConfigError
 EXAMPLES = 5
 EXAMPLE_LENGTH = 120
 MEMORY = "2GB"
-_NAME = re.compile(r"[a-z0-9_-]+")
+_NAME = re.compile(r"[a-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True)

@@ -85,20 +85,21 @@ def ingest(
     settings: IngestInteractions,
     directory: Path,
     progress: Progress,
+    downloads: Path | None = None,
 ) -> dict[str, Any]:
     """Write the canonical files of a source into `directory` and return the data card.
 
     `interactions.parquet` holds whole users in the order of their ids' bytes, each history in
     order; `items.parquet` is sorted by item id. `rows_in` of the card is always `kept` +
-    `filtered` + `quarantined`.
+    `filtered` + `quarantined`. What is downloaded into `downloads`, if given, is found there again.
 
     Raises `SourceMissingError`, `ConfigError`, and `DataError` naming the file and what is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="slmrec-") as scratch:
         folder = Path(scratch)
         try:
-            log = _opened(interactions, items, settings, folder, progress)
-            table = _item_table(interactions, items, settings, folder, progress)
+            log = _opened(interactions, items, settings, folder, progress, downloads)
+            table = _item_table(interactions, items, settings, folder, progress, downloads)
             with _Quarantine(directory / QUARANTINE) as quarantine:
                 counts = _write_log(log, settings, folder, directory / LOG, quarantine, progress)
         except (pl.exceptions.PolarsError, EOFError, pa.ArrowException) as error:
@@ -120,7 +121,12 @@ def ingest(
 
 
 def _opened(
-    interactions: str, items: str, settings: IngestInteractions, scratch: Path, progress: Progress
+    interactions: str,
+    items: str,
+    settings: IngestInteractions,
+    scratch: Path,
+    progress: Progress,
+    downloads: Path | None,
 ) -> Log:
     if is_sample(interactions):
         sample = parse_sample(interactions)
@@ -131,15 +137,22 @@ def _opened(
         return _SampleLog(sample)
     if is_sample(items):
         raise ConfigError(f"items is '{items}', expected a file: only a sample has sample items")
-    return open_log(interactions, settings, scratch, progress)
+    return open_log(interactions, settings, scratch, progress, downloads)
 
 
 def _item_table(
-    interactions: str, items: str, settings: IngestInteractions, scratch: Path, progress: Progress
+    interactions: str,
+    items: str,
+    settings: IngestInteractions,
+    scratch: Path,
+    progress: Progress,
+    downloads: Path | None,
 ) -> pl.DataFrame:
     if is_sample(interactions):
         return sample_items(parse_sample(interactions))
-    return read_items(items, settings, scratch, progress) if items else no_items()
+    if not items:
+        return no_items()
+    return read_items(items, settings, scratch, progress, downloads)
 
 
 def _write_log(

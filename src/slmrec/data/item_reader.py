@@ -23,17 +23,24 @@ _LINE = "line"
 
 
 def read_items(
-    source: str, settings: IngestInteractions, scratch: Path, progress: Progress
+    source: str,
+    settings: IngestInteractions,
+    scratch: Path,
+    progress: Progress,
+    downloads: Path | None = None,
 ) -> pl.DataFrame:
     """Read an item file or several: columns `Items`, text, null where the source has nothing.
 
     Rows without an id are dropped and counted aloud; of several rows with one id the first counts,
     files in order of name. Text that is not UTF-8 is read as ISO 8859-1, which older MovieLens files
-    are in. Raises `SourceMissingError` and `DataError`.
+    are in. Objects of Cloud Storage are downloaded into `downloads`, else into `scratch`. Raises `SourceMissingError` and `DataError`.
     """
     frames = [
         _read_file(
-            file.local(scratch, progress), settings, scratch / f"items-{number:05d}", progress
+            file.local(downloads or scratch, progress),
+            settings,
+            scratch / f"items-{number:05d}",
+            progress,
         )
         for number, file in enumerate(resolve(source))
     ]

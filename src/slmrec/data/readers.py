@@ -35,16 +35,25 @@ class Log:
     """About how many rows there are, for progress."""
 
 
-def open_log(source: str, settings: IngestInteractions, scratch: Path, progress: Progress) -> Log:
+def open_log(
+    source: str,
+    settings: IngestInteractions,
+    scratch: Path,
+    progress: Progress,
+    downloads: Path | None = None,
+) -> Log:
     """Find and recognise the files of a source, and read through their times once.
 
-    What was assumed is said through `progress`. Packed text is unpacked into `scratch`. Raises
+    What was assumed is said through `progress`. Packed text is unpacked into `scratch`, where
+    objects of Cloud Storage are downloaded to, too, if not into `downloads`. Raises
     `SourceMissingError`, and `DataError` naming the file and what does not fit.
     """
     parts = []
     said: Counter[str] = Counter()
     for number, file in enumerate(resolve(source)):
-        part, described = _part(file, settings, scratch / f"part-{number:05d}", progress)
+        folder = scratch / f"part-{number:05d}"
+        path = file.local(downloads or folder, progress)
+        part, described = _part(file, path, settings, folder)
         parts.append(part)
         said[described] += 1
     for described, files in said.items():
@@ -59,9 +68,8 @@ def open_log(source: str, settings: IngestInteractions, scratch: Path, progress:
 
 
 def _part(
-    file: SourceFile, settings: IngestInteractions, scratch: Path, progress: Progress
+    file: SourceFile, path: Path, settings: IngestInteractions, scratch: Path
 ) -> tuple[Part, str]:
-    path = file.local(scratch, progress)
     layout = recognise(path, settings)
     if layout.kind == "parquet":
         part = ParquetPart.open(file.name, path, _chosen(path, settings))

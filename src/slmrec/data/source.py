@@ -12,7 +12,7 @@ from slmrec.data.listing import Listing
 from slmrec.data.sample import is_sample, parse_sample
 from slmrec.errors import SourceMissingError
 from slmrec.progress import Progress
-from slmrec.storage.client import is_remote
+from slmrec.storage.client import is_remote, require_place
 from slmrec.storage.files import ObjectDescription, describe, fetch, list_objects
 
 _WILDCARDS = frozenset("*?[")
@@ -46,13 +46,15 @@ def resolve(source: str) -> tuple[SourceFile, ...]:
     begin with `_` left out), a glob (`*`, `?`, `**`), or the same in Cloud Storage: `gs://BUCKET/OBJECT`,
     `gs://BUCKET/PREFIX/`, a `gs://` glob.
 
-    Raises `SourceMissingError` when nothing is there or a file may not be read, and `ConfigError`
-    for a malformed `gs://`.
+    Links are followed: who names a folder means what is put in it. Raises `SourceMissingError` when
+    nothing is there or a file may not be read, and `ConfigError` for a malformed `gs://` or another
+    scheme.
     """
     if not source:
         raise SourceMissingError(
             "interactions: no source given, expected a file, a directory, a glob, gs://… or sample:"
         )
+    require_place(source)
     if is_remote(source):
         return _remote(source)
     path = Path(source)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slmrec.artifacts import Artifact, open_artifact, publish
+from slmrec.artifacts import Artifact, open_artifact, publish, staging_disk
 from slmrec.config import CacheTeacher
 from slmrec.data.ordering import chunks_of_groups
 from slmrec.data.sequences import Int64, Sequences
@@ -79,7 +79,7 @@ def write_shard(
                     link_or_copy(kept.file(name), staging / name)
             return WrittenShard(open_artifact(directory, KIND), reused=True)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    require_space(plan, shutil.disk_usage(directory.parent).free)
+    require_space(plan, shutil.disk_usage(staging_disk(directory)).free)
     readings = _readings(teacher, sequences, plan, config)
     first, seconds = _timed_start(readings, plan.rows)
     progress.say(

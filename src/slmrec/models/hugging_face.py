@@ -4,6 +4,7 @@ A checkpoint is hostile input: only safetensors weights are read, never a pickle
 lies beside them runs.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from slmrec.confinement import objection
 from slmrec.errors import ConfigError
 from slmrec.storage.client import is_remote
 from slmrec.storage.files import fetch, list_objects
@@ -138,6 +140,7 @@ def load_checkpoint(location: str, scratch: Path) -> Checkpoint:
     else:
         folder = _from_hub(location)
     _require_checkpoint(location, {path.name for path in folder.iterdir()})
+    _require_own_weights(location, folder)
     return Checkpoint(location, folder)
 
 
@@ -200,6 +203,24 @@ def _require_checkpoint(location: str, names: set[str]) -> None:
             f"checkpoint {location}: {found}; expected *.safetensors, convert it with "
             "transformers' save_pretrained where you trust it"
         )
+
+
+def _require_own_weights(location: str, folder: Path) -> None:
+    """Refuse an index that names weights elsewhere, which transformers would open."""
+    for index in sorted(folder.glob("*.index.json")):
+        try:
+            names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"checkpoint {location}: {index.name} is no index of weights ({first_line(error)}); "
+                "fetch the checkpoint again"
+            ) from None
+        for name in sorted(names):
+            if reason := objection(name):
+                raise ConfigError(
+                    f"checkpoint {location}: {index.name} names the file {name[:200]!r} ({reason}), "
+                    "expected files of this folder; do not use it"
+                )
 
 
 @contextmanager

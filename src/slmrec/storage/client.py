@@ -21,7 +21,10 @@ def is_remote(uri: str) -> bool:
 
 
 def require_place(place: str) -> None:
-    """Raise `ConfigError` for what is neither a path nor `gs://`: another scheme, or no path at all."""
+    """Raise `ConfigError` for what is neither a path nor `gs://`: another scheme, or no path at all.
+
+    So nobody takes `file:///etc/passwd` for a folder called `file:`.
+    """
     scheme = _SCHEME.match(place)
     if scheme is not None and not is_remote(place):
         raise ConfigError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmrec.errors import ConfigError, SourceMissingError
-from slmrec.storage.client import SCHEME, default_client, is_remote, split
+from slmrec.storage.client import SCHEME, default_client, is_remote, require_place, split
 from slmrec.storage.failures import reaching
 from slmrec.storage.listing import list_blobs, require_bucket
 from slmrec.storage.patience import USUAL, Patience, persist
@@ -99,6 +99,7 @@ def fetch(
     against its checksum; `report` is told how far it is. Raises `ConfigError` and
     `SourceMissingError` like `describe`.
     """
+    require_place(uri)
     if not is_remote(uri):
         return Path(uri)
     blob = _current(uri, client, patience)
