@@ -1,5 +1,7 @@
 """`python -m pipeline recommend`: lists for everybody, from a registered model."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from rich.progress import (
 )
 
 from pipeline.registry import VAR, Home, Place
-from slmrec.errors import ConfigError
+from slmrec.errors import ConfigError, SlmrecError
 
 INTERRUPTED = 130
 
@@ -25,9 +27,9 @@ def recommend(
     ] = "production",
     users: Annotated[str, typer.Option(help="'all', or a file with a user id a line.")] = "all",
     k: Annotated[int, typer.Option(help="Length of a list.", min=1)] = 10,
-    output: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path(
-        "recommendations.parquet"
-    ),
+    output: Annotated[
+        str, typer.Option(help="Parquet file to write, a path or gs://BUCKET/OBJECT.")
+    ] = "recommendations.parquet",
     home: Home = VAR,
     place: Place = "",
     sequences: Annotated[
@@ -50,6 +52,7 @@ def recommend(
     from slmrec.registry.store import Registry
     from slmrec.registry.versions import MODEL
 
+    target = _Target(output, home)
     registry = Registry(Local(home, place).registry)
     version = registry.find(model)
     histories = load_sequences(sequences or _newest_sequences(home))
@@ -64,14 +67,16 @@ def recommend(
     )
     try:
         with bar:
+            shown = _Bar(bar)
             outcome = recommend_all(
-                Servable(registry.artifact(version.number, MODEL)),
+                Servable(registry.artifact(version.number, MODEL, shown)),
                 histories,
-                output,
+                target.path,
                 Request(k, not include_seen, str(version.number)),
                 users=_named(users),
-                progress=_Bar(bar),
+                progress=shown,
             )
+            target.send(shown)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on after the last finished part")
         raise typer.Exit(INTERRUPTED) from None
@@ -81,6 +86,40 @@ def recommend(
             f"{outcome.without_history:,} of them hold what is most popular: the model knows no item "
             "of these people"
         )
+
+
+class _Target:
+    """Where the lists go: a file, or by way of one in `home` an object in Cloud Storage."""
+
+    def __init__(self, output: str, home: Path) -> None:
+        from slmrec.artifacts import digest_text
+        from slmrec.mounts import mounted_uri
+        from slmrec.storage.client import is_remote, require_place
+        from slmrec.storage.files import destination
+
+        require_place(output)
+        if uri := mounted_uri(Path(output)):
+            raise ConfigError(
+                f"--output {output}: a bucket mounted as a folder keeps no locks; name the bucket "
+                f"itself, {uri}"
+            )
+        # Asked before hours of work: whether the bucket is there, and may be reached.
+        self._object = destination(output) if is_remote(output) else None
+        self.path = Path(output)
+        if self._object is not None:
+            folder = home / "recommendations" / digest_text(output)[:16]
+            self.path = folder / output.rpartition("/")[2]
+
+    def send(self, shown: "_Bar") -> None:
+        """Upload what was written, if it is to be uploaded; it stays here where that fails."""
+        if self._object is None:
+            return
+        try:
+            self._object.send(self.path, report=shown.uploading())
+        except SlmrecError:
+            shown.say(f"the lists are whole in {self.path}")
+            raise
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
 class _Bar:
@@ -93,6 +132,11 @@ class _Bar:
     def update(self, done: float, total: float, note: str = "") -> None:
         """Move the bar."""
         self._bar.update(self._task, completed=done, total=total)
+
+    def uploading(self) -> Callable[[int, int], None]:
+        """Move a bar of its own by bytes that were uploaded."""
+        task = self._bar.add_task("uploading", total=None)
+        return lambda done, total: self._bar.update(task, completed=done, total=total)
 
     def say(self, message: str) -> None:
         """Print above the bar."""

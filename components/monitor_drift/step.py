@@ -115,7 +115,7 @@ def _opened(
     store: Registry, number: int, data: Sequences, progress: Progress
 ) -> TranslatedServable | None:
     try:
-        servable = Servable(store.artifact(number, MODEL))
+        servable = Servable(store.artifact(number, MODEL, progress))
     except ArtifactError as error:
         progress.say(f"version {number} cannot be asked what it would list: {error}")
         return None

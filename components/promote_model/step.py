@@ -83,6 +83,7 @@ def run(
             settings_digest=settings_digest,
             time=started,
             source=parse_files(data.artifact.json(SOURCE_FILES)),
+            progress=progress,
         )
     evidence = {
         "model": candidate.digest,

@@ -33,7 +33,8 @@ def read_items(
 
     Rows without an id are dropped and counted aloud; of several rows with one id the first counts,
     files in order of name. Text that is not UTF-8 is read as ISO 8859-1, which older MovieLens files
-    are in. Objects of Cloud Storage are downloaded into `downloads`, else into `scratch`. Raises `SourceMissingError` and `DataError`.
+    are in. Objects of Cloud Storage are downloaded into `downloads`, else into `scratch`. Raises
+    `SourceMissingError` and `DataError`.
     """
     frames = [
         _read_file(

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.errors import ConfigError, RegistryConflict, SourceMissingError
 from slmrec.storage.client import SCHEME, default_client, is_remote, require_place, split
 from slmrec.storage.failures import reaching
 from slmrec.storage.listing import list_blobs, require_bucket
 from slmrec.storage.patience import USUAL, Patience, persist
 from slmrec.storage.ranges import Report, download
+from slmrec.storage.uploads import write
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -111,20 +112,73 @@ def fetch(
     return target
 
 
-def _current(uri: str, client: "Client | None", patience: Patience) -> Any:
+@dataclass(frozen=True)
+class Destination:
+    """An object that is to be written, and what was there when that was decided."""
+
+    blob: Any
+    uri: str
+    generation: int
+    """0: nothing was there."""
+
+    def send(
+        self, source: Path, *, patience: Patience = USUAL, report: Report | None = None
+    ) -> None:
+        """Write a file's bytes as the object, whole or not at all.
+
+        Raises `RegistryConflict` when somebody else has written it since, and `SourceMissingError`.
+        """
+        with reaching(self.uri, "could not be written"):
+            done = write(self.blob, source, self.generation, patience, report=report)
+        if not done:
+            raise RegistryConflict(
+                f"{self.uri}: somebody else wrote it meanwhile; look at it, then start anew or name "
+                "another object"
+            )
+
+
+def destination(
+    uri: str, *, client: "Client | None" = None, patience: Patience = USUAL
+) -> Destination:
+    """Look at where an object is to be written, before the work that makes it begins.
+
+    Raises `ConfigError` for a malformed URI and `SourceMissingError` when the bucket is not there or
+    cannot be reached.
+    """
+    _object(uri)
+    used = client or default_client()
+    there = _there(uri, used, patience)
+    bucket, name = _object(uri)
+    return Destination(
+        used.bucket(bucket).blob(name), uri, 0 if there is None else int(there.generation)
+    )
+
+
+def _object(uri: str) -> tuple[str, str]:
     expected = "gs://BUCKET/OBJECT, naming one object"
     bucket, name = split(uri, expected)
     if not name or name.endswith("/"):
         raise ConfigError(f"{uri}: expected {expected}")
-    used = client or default_client()
+    return bucket, name
+
+
+def _current(uri: str, client: "Client | None", patience: Patience) -> Any:
+    _object(uri)
+    blob = _there(uri, client or default_client(), patience)
+    if blob is None:
+        raise SourceMissingError(f"{uri}: no such object; check its name")
+    return blob
+
+
+def _there(uri: str, client: "Client", patience: Patience) -> Any:
+    """The object as it is now; None where the bucket is there and the object is not."""
+    bucket, name = _object(uri)
 
     def attempt() -> Any:
-        return used.bucket(bucket).get_blob(name, timeout=patience.silence, retry=None)
+        return client.bucket(bucket).get_blob(name, timeout=patience.silence, retry=None)
 
     with reaching(uri, "could not be reached"):
         blob = persist(attempt, patience)
         if blob is None:
-            require_bucket(used, bucket, patience)
-    if blob is None:
-        raise SourceMissingError(f"{uri}: no such object; check its name")
+            require_bucket(client, bucket, patience)
     return blob
