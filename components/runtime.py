@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Any, Concatenate, ParamSpec
 from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.processes import deadline
-from slmrec.progress import EventFile, LogLines, Progress
-from slmrec.training.launch import train_together
+from slmrec.progress import EventFile, LogLines, Progress, Silent
+from slmrec.training.launch import rank_among_others, train_together
 
 P = ParamSpec("P")
 Metadata = dict[str, Any]
@@ -44,10 +45,11 @@ def step(
 
     `outputs` names the arguments that are paths to write to, as the component's ports are called;
     `label` the argument that tells parallel instances apart; a step that `trains` runs in as many
-    processes as `SLMREC_PROCESSES` says. The step's metadata gains its name, `seconds`,
-    `peak_rss_mb` and the digest of every output, and loses what is None. An error that slmrec raises on
-    purpose is reported as one line and ends the process with its exit code; any other keeps its
-    traceback.
+    processes as `SLMREC_PROCESSES` says, or takes its part among those that `torchrun` has started:
+    the first one writes and reports, the others return nothing. The step's metadata gains its name,
+    `seconds`, `peak_rss_mb` and the digest of every output, and loses what is None. An error that slmrec
+    raises on purpose is reported as one line and ends the process with its exit code; any other keeps
+    its traceback.
     """
 
     def decorate(
@@ -60,7 +62,9 @@ def step(
             bound = signature.bind(None, *args, **kwargs)
             arguments = {key: value for key, value in bound.arguments.items() if value is not None}
             instance = f"{name}[{_short(arguments[label])}]" if label else name
-            progress = _progress(instance)
+            rank = rank_among_others() if trains else None
+            progress = Silent() if rank else _progress(instance)
+            who = f"{instance}, process {rank}" if rank else instance
             _event(progress, "started", {})
             started = time.monotonic()
 
@@ -69,12 +73,14 @@ def step(
 
             def ended(message: str) -> None:
                 failed(message)
-                print(f"{instance}: {message}", file=sys.stderr, flush=True)
+                print(f"{who}: {message}", file=sys.stderr, flush=True)
 
             try:
                 with deadline(60 * _timeout_minutes(), ended):
-                    processes = _processes() if trains else 1
-                    if processes == 1:
+                    processes = _processes() if trains and rank is None else 1
+                    if rank is not None:
+                        metadata = _part_of_step(function, progress, arguments, outputs)
+                    elif processes == 1:
                         metadata = function(progress, *args, **kwargs)
                     else:
                         metadata = train_together(
@@ -89,11 +95,13 @@ def step(
             except (SlmrecError, OSError) as error:
                 code = getattr(error, "exit_code", SlmrecError.exit_code)
                 failed(str(error), code)
-                print(f"{instance}: {error}", file=sys.stderr)
+                print(f"{who}: {error}", file=sys.stderr)
                 raise SystemExit(code) from error
             except Exception as error:
                 failed(f"{type(error).__name__}: {error}")
                 raise
+            if rank:
+                return {}
             paths = {port: arguments[port] for port in outputs}
             metadata = {
                 # A task fails on Kubeflow when it says of its outputs that something is null.
@@ -109,6 +117,18 @@ def step(
         return run
 
     return decorate
+
+
+def _part_of_step(
+    function: Callable[..., Metadata],
+    progress: Progress,
+    arguments: Metadata,
+    outputs: tuple[str, ...],
+) -> Metadata:
+    from slmrec.training.worker import take_part
+
+    with tempfile.TemporaryDirectory() as temporary:
+        return take_part(function, progress, arguments, outputs, Path(temporary))
 
 
 def output_digest(path: Path) -> str:

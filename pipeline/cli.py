@@ -12,6 +12,7 @@ from pipeline import datasets, registry, schedule, study
 from pipeline.build_image import build_image
 from pipeline.dashboard import dashboard
 from pipeline.fetch import fetch
+from pipeline.manifest import manifest
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
@@ -34,6 +35,7 @@ app.add_typer(schedule.app, name="schedule")
 app.command()(submit)
 app.command()(trigger)
 app.command()(fetch)
+app.command()(manifest)
 app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)

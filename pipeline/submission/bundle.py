@@ -53,10 +53,7 @@ def make_bundle(
     Raises `ConfigError` for an image that is no reference and for parameters that do not fit.
     """
     if image:
-        if not _IMAGE.fullmatch(image):
-            raise ConfigError(
-                f"--image {image!r}: expected REGISTRY/NAME@sha256:DIGEST or REGISTRY/NAME:TAG"
-            )
+        check_image("--image", image)
         compiled = compiled.replace(images.PYTHON, image)
     spec = yaml.safe_load(compiled)
     check_parameters(spec, parameters)
@@ -64,6 +61,14 @@ def make_bundle(
     if platform:
         document = f"{compiled.rstrip()}\n---\n{yaml.safe_dump(dict(platform), sort_keys=True)}"
     return Bundle(document, spec, dict(parameters))
+
+
+def check_image(option: str, image: str) -> None:
+    """Raise `ConfigError` for an image that is no reference."""
+    if not _IMAGE.fullmatch(image):
+        raise ConfigError(
+            f"{option} {image!r}: expected REGISTRY/NAME@sha256:DIGEST or REGISTRY/NAME:TAG"
+        )
 
 
 def is_mutable(image: str) -> bool:

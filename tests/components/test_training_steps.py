@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -16,23 +15,11 @@ from components.prune_student.step import run as prune_student
 from components.quantize_student.step import run as quantize_student
 from components.runtime import CHECKPOINTS_VARIABLE, PROCESSES_VARIABLE
 from components.train_teacher.step import run as train_teacher
-from slmrec.artifacts import open_artifact, publish
-from slmrec.config import (
-    CacheTeacher,
-    DistillStudent,
-    EnsembleMembers,
-    PretrainItems,
-    Training,
-    TrainTeacher,
-    Variant,
-)
+from slmrec.artifacts import open_artifact
+from slmrec.config import CacheTeacher, EnsembleMembers, Variant
 from slmrec.models.checkpoint import load_decoder
 from slmrec.models.loading import load_scorer
-
-QUICK = Training(epochs=2, batch_tokens=128, dropout=0.1, embedding_dropout=0.1)
-SASREC = PretrainItems(width=16, layers=1, heads=2, max_length=8, training=QUICK)
-TEACHER = TrainTeacher(width=16, layers=4, heads=2, feed_forward=32, max_length=8, training=QUICK)
-STUDENT = DistillStudent(layers=1, training=QUICK)
+from tests.components.tiny_steps import QUICK, SASREC, STUDENT, TEACHER, publish_circles
 
 
 @dataclass
@@ -50,22 +37,7 @@ class Branch:
 def branch(tmp_path_factory: pytest.TempPathFactory) -> Branch:
     made = Branch(tmp_path_factory.mktemp("branch"), {})
     at, said = made.path, made.metadata
-    histories = [[(user + step) % 12 + 1 for step in range(9)] for user in range(60)]
-    offsets = np.arange(0, 60 * 9 + 1, 9)
-    arrays = {
-        "offsets": offsets,
-        "items": np.asarray(histories, dtype=np.int32).ravel(),
-        "timestamps": np.arange(60 * 9) * 3600,
-        "train_end": offsets[1:] - 2,
-        "validation_end": offsets[1:] - 1,
-    }
-    with publish(Path(at("sequences")), "sequences", properties={"items": 12}) as staging:
-        for name, array in arrays.items():
-            np.save(staging / f"{name}.npy", array)
-        ids = {"item_index": range(1, 13), "item_id": [f"i{n}" for n in range(1, 13)]}
-        pl.DataFrame(ids).write_parquet(staging / "items.parquet")
-        users = {"user_id": [f"u{n}" for n in range(60)]}
-        pl.DataFrame(users).write_parquet(staging / "users.parquet")
+    publish_circles(Path(at("sequences")))
     said["sasrec"] = pretrain_items(at("sequences"), SASREC.to_json(), at("sasrec"))
     said["teacher"] = train_teacher(at("sequences"), at("sasrec"), TEACHER.to_json(), at("teacher"))
     for number in range(2):

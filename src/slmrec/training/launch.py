@@ -28,6 +28,14 @@ class TogetherError(SlmrecError):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
+def rank_among_others() -> int | None:
+    """The number of this process among those that `torchrun` started, over all machines.
+
+    None where `torchrun` started nothing.
+    """
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+
 def train_together(
     processes: int,
     function: str,
