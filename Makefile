@@ -16,7 +16,7 @@ TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow test-peers test-clouds test-faults test-images check lint-workflows format \
-  compile lock images setup clean
+  compile lock release images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,11 @@ test-faults: setup ## set up, then run hundreds of operations on services that f
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m clouds
 
-test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
+test-release: setup $(CLOUDS_READY) ## stamp VERSION=x.y.z, pin IMAGE_CPU= (IMAGE_GPU=), write wheel and SBOM; DRY_RUN=1 only says
+	@$(BIN)/python -m pipeline release $(VERSION) $(if $(IMAGE_CPU),--image-cpu $(IMAGE_CPU)) \
+	  $(if $(IMAGE_GPU),--image-gpu $(IMAGE_GPU)) $(if $(DRY_RUN),--dry-run)
+
+images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
@@ -62,6 +66,10 @@ lock: setup ## pin every package anew from pyproject.toml
 	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
 	  --output-file requirements.lock pyproject.toml
 	sed -i '/^--/d; /^$$/d; s/+cpu$$//' requirements.lock
+
+release: setup $(CLOUDS_READY) ## stamp VERSION=x.y.z, pin IMAGE_CPU= (IMAGE_GPU=), write wheel and SBOM; DRY_RUN=1 only says
+	@$(BIN)/python -m pipeline release $(VERSION) $(if $(IMAGE_CPU),--image-cpu $(IMAGE_CPU)) \
+	  $(if $(IMAGE_GPU),--image-gpu $(IMAGE_GPU)) $(if $(DRY_RUN),--dry-run)
 
 images: setup ## build the image of all steps and print its name; TARGET=gpu for CUDA
 	@$(BIN)/python -m pipeline build-image --target $(TARGET) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \

@@ -16,6 +16,7 @@ from pipeline.manifest import manifest
 from pipeline.parameters import SAMPLE
 from pipeline.paths import PIPELINE_FILE
 from pipeline.recommend import recommend
+from pipeline.release import release
 from pipeline.sizing import resources
 from pipeline.submit import submit
 from pipeline.trigger import trigger
@@ -39,6 +40,7 @@ app.command()(manifest)
 app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)
+app.command()(release)
 INTERRUPTED = 130
 PLAIN_WIDTH = 120
 """Columns, where the output is not a terminal."""

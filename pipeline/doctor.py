@@ -3,7 +3,6 @@
 import contextlib
 import importlib.metadata
 import os
-import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.lock import pins, with_what_they_need
 from pipeline.paths import PIPELINE_FILE, ROOT
 
 MEMORY_GB = 4
@@ -64,11 +64,8 @@ def _packages(lock: Path) -> list[Finding]:
     """What runs need has to be there; nothing that is there may be other than locked."""
     if not lock.exists():
         return [Finding("packages", f"no {lock.name}", False, True, "restore requirements.lock")]
-    needed, wrong, left_out = _needed(), [], []
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        name, separator, version = line.split("#")[0].strip().partition("==")
-        if not separator:
-            continue
+    needed, wrong, left_out = with_what_they_need(["slmrec"]), [], []
+    for name, version in pins(lock).items():
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -77,7 +74,7 @@ def _packages(lock: Path) -> list[Finding]:
             else:
                 left_out.append(name)
             continue
-        if installed.split("+")[0] != version.split(";")[0].strip():
+        if installed.split("+")[0] != version:
             wrong.append(f"{name} {installed}, locked {version}")
     found = Finding("packages", _first(wrong, "; ") or "as locked", not wrong, True, "make setup")
     if not left_out:
@@ -88,23 +85,6 @@ def _packages(lock: Path) -> list[Finding]:
 
 def _first(texts: list[str], separator: str) -> str:
     return separator.join(texts[:3]) + (" …" if len(texts) > 3 else "")
-
-
-def _needed() -> set[str]:
-    """Names of the packages that slmrec needs when it runs, and of those that they need."""
-    found: set[str] = set()
-    ahead = ["slmrec"]
-    while ahead:
-        try:
-            requirements = importlib.metadata.requires(ahead.pop()) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        for requirement in requirements:
-            name = re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
-            if "extra ==" not in requirement and name not in found:
-                found.add(name)
-                ahead.append(name)
-    return found
 
 
 def _home(home: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 from kfp.dsl import PipelineTask
 
+from components import images
 from components.runtime import TIMEOUT_VARIABLE
 from pipeline.paths import RESOURCES_FILE
 from slmrec.policy import load_policy
@@ -19,6 +20,7 @@ def limited(task: PipelineTask) -> PipelineTask:
     if allowed.accelerators:
         task.set_accelerator_type(allowed.accelerator)
         task.set_accelerator_limit(allowed.accelerators)
+        task.set_container_image(images.GPU)
     if allowed.retries:
         task.set_retry(allowed.retries, _BACKOFF, _FACTOR, _LONGEST)
     return task

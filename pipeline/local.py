@@ -68,7 +68,7 @@ def run_pipeline(
     record = RunRecord(run_id, started, folder, digest, parameters)
     executed = folder / "pipeline.yaml"
     compiled = pipeline_file.read_text(encoding="utf-8")
-    compiled = compiled.replace(images.PYTHON, runner.image)
+    compiled = images.with_image(compiled, runner.image)
     executed.write_text(for_this_machine(compiled), encoding="utf-8")
     unfinished: dict[str, None] = {}  # in the order in which they started
 

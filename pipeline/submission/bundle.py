@@ -54,7 +54,7 @@ def make_bundle(
     """
     if image:
         check_image("--image", image)
-        compiled = compiled.replace(images.PYTHON, image)
+        compiled = images.with_image(compiled, image)
     spec = yaml.safe_load(compiled)
     check_parameters(spec, parameters)
     document = compiled

@@ -4,10 +4,12 @@ from typing import Any
 
 from rich.console import Console
 
+from components import images
 from pipeline.parameters import SAMPLE, chosen_settings, config_parameters
 from pipeline.paths import PIPELINE_FILE
 from pipeline.submission.bundle import Bundle, is_mutable, make_bundle, steps
 from pipeline.submission.options import Service, Work
+from slmrec import __version__
 from slmrec.errors import ConfigError
 
 
@@ -55,10 +57,12 @@ def bundle_for(to: Service, work: Work, started: str) -> Bundle:
         compiled = PIPELINE_FILE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'") from None
+    if not work.image:
+        _check_pinned_code()
     if to is Service.VERTEX:
         if work.deployment is not None:
             raise ConfigError("--deployment: only for --target kfp; Vertex runs no pods of yours")
-        if not work.image:
+        if not work.image and is_mutable(images.PYTHON):
             raise ConfigError(
                 "--image: missing; Vertex pulls it from a registry, so name it in full"
             )
@@ -73,10 +77,20 @@ def bundle_for(to: Service, work: Work, started: str) -> Bundle:
     return make_bundle(compiled, parameters, work.image, platform)
 
 
+def _check_pinned_code() -> None:
+    """Raise `ConfigError` when the images of the last release hold other code than this."""
+    from pipeline.code import code_digest
+
+    held = images.PINNED["code"]
+    if held and held != code_digest():
+        raise ConfigError(
+            f"--image: missing; {PIPELINE_FILE.name} names the image of release {__version__}, whose "
+            "code is not this one's; name an image of this code, or check the release out"
+        )
+
+
 def warn_of_tag(image: str) -> None:
     """Say in one line what an image that is named by a tag leads to."""
-    from components import images
-
     named = image or images.PYTHON
     if is_mutable(named):
         Console(stderr=True, highlight=False, soft_wrap=True).print(

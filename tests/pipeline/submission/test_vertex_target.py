@@ -9,6 +9,7 @@ import yaml
 from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2.credentials import Credentials
 
+from components import images
 from tests.pipeline.submission.calls import IMAGE, RUN, call, refusal
 from tests.pipeline.submission.loopback import serve
 from tests.pipeline.submission.vertex import API, PARENT, Vertex
@@ -70,7 +71,6 @@ def test_a_document_is_not_uploaded_again_when_its_digest_is_there(vertex: Verte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--image", ""), "--image: missing; Vertex pulls it from a registry"),
         (("--staging", ""), "--staging: missing; name gs://BUCKET/PREFIX"),
         (("--staging", "shop"), "shop/: expected gs://BUCKET/PREFIX as --staging"),
         (("--root", "/data"), "/data/: expected gs://BUCKET/PREFIX as --root"),
@@ -88,6 +88,17 @@ def test_nothing_is_sent_when_an_option_is_wrong(
 ) -> None:
     staging = ("--staging", "gs://shop/pipelines")
     assert message in refusal("submit", *at(vertex), *staging, *RUN, *options)
+    assert vertex.asked == []
+
+
+def test_an_image_is_asked_for_where_no_release_has_pinned_one(
+    vertex: Vertex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "PYTHON", images.LOCAL)
+    monkeypatch.setitem(images.PINNED, "code", "")
+    staging = ("--staging", "gs://shop/pipelines")
+    said = refusal("submit", *at(vertex), *staging, *RUN, "--image", "")
+    assert said.startswith("--image: missing; Vertex pulls it from a registry")
     assert vertex.asked == []
 
 

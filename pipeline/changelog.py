@@ -1,0 +1,44 @@
+"""CHANGELOG.md as a release reads and cuts it; the format is Keep a Changelog's."""
+
+import re
+
+from packaging.version import Version
+
+from slmrec.errors import ConfigError
+
+FILE = "CHANGELOG.md"
+_UNRELEASED = "## [Unreleased]\n"
+_HEADING = re.compile(r"^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$", re.MULTILINE)
+
+
+def released(text: str) -> list[Version]:
+    """Versions that have a heading, as they stand."""
+    return [Version(found) for found in _HEADING.findall(text)]
+
+
+def unreleased(text: str) -> str:
+    """What stands below `## [Unreleased]`, without space around it.
+
+    Raises `ConfigError` when there is no such heading, or more than one.
+    """
+    if text.count(_UNRELEASED) != 1:
+        raise ConfigError(
+            f"{FILE}: {text.count(_UNRELEASED)} lines '{_UNRELEASED.strip()}', expected one, under "
+            "which changes are written"
+        )
+    below = text.partition(_UNRELEASED)[2]
+    heading = re.search(r"^## ", below, re.MULTILINE)
+    return (below[: heading.start()] if heading else below).strip()
+
+
+def cut(text: str, version: Version, date: str) -> str:
+    """The changelog with its unreleased entries under a version, and nothing unreleased.
+
+    Raises `ConfigError` when no entry is unreleased.
+    """
+    if not re.search(r"^- \S", unreleased(text), re.MULTILINE):
+        raise ConfigError(
+            f"{FILE}: nothing under '{_UNRELEASED.strip()}', so there is nothing to release; write "
+            "what has changed for users"
+        )
+    return text.replace(_UNRELEASED, f"{_UNRELEASED}\n## [{version}] - {date}\n")
