@@ -16,6 +16,7 @@ from pipeline.changelog import cut, released, unreleased
 from pipeline.paths import ROOT
 from pipeline.release import Release, build_wheel, checked
 from slmrec import __version__
+from slmrec.artifacts import write_json
 from slmrec.errors import ConfigError
 
 CPU = f"ghcr.io/shop/slmrec@sha256:{'0a' * 32}"
@@ -59,6 +60,8 @@ class Copy:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_bytes((ROOT / name).read_bytes())
         (root / "CHANGELOG.md").write_text(LOG)
+        # Even when this repository stands at a release that has pinned its images.
+        write_json(root / "components" / "images.json", {"code": "", "cpu": "", "gpu": ""})
         self.git("init", "-q")
         self.commit("all")
 
