@@ -47,9 +47,9 @@ def step(
     `label` the argument that tells parallel instances apart; a step that `trains` runs in as many
     processes as `SLMREC_PROCESSES` says, or takes its part among those that `torchrun` has started:
     the first one writes and reports, the others return nothing. The step's metadata gains its name,
-    `seconds`, `peak_rss_mb` and the digest of every output, and loses what is None. An error that slmrec
-    raises on purpose is reported as one line and ends the process with its exit code; any other keeps
-    its traceback.
+    `seconds`, `peak_rss_mb` and the digest of every output, and loses what is None. An error that
+    slmrec raises on purpose is reported as one line and ends the process with its exit code; any other
+    keeps its traceback.
     """
 
     def decorate(

@@ -11,7 +11,7 @@ import yaml
 from components.run_step import STEPS
 from pipeline.paths import RESOURCES_FILE
 from pipeline.submission import options
-from pipeline.submit import ConfigFile, Set
+from pipeline.submission.options import ConfigFile, Set
 from slmrec.errors import ConfigError
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
