@@ -33,16 +33,13 @@ test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers
 
-test-faults: setup ## set up, then run hundreds of operations on services that fail (minutes)
-	$(TEST_ENV) $(BIN)/python -m pytest -m faults
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m clouds
 
-test-release: setup $(CLOUDS_READY) ## stamp VERSION=x.y.z, pin IMAGE_CPU= (IMAGE_GPU=), write wheel and SBOM; DRY_RUN=1 only says
-	@$(BIN)/python -m pipeline release $(VERSION) $(if $(IMAGE_CPU),--image-cpu $(IMAGE_CPU)) \
-	  $(if $(IMAGE_GPU),--image-gpu $(IMAGE_GPU)) $(if $(DRY_RUN),--dry-run)
+test-faults: setup ## set up, then run hundreds of operations on services that fail (minutes)
+	$(TEST_ENV) $(BIN)/python -m pytest -m faults
 
-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
+test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker
 
 check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
