@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from pipeline import datasets, registry, schedule, study
 from pipeline.build_image import build_image
@@ -19,6 +18,7 @@ from pipeline.recommend import recommend
 from pipeline.release import release
 from pipeline.sizing import resources
 from pipeline.submit import submit
+from pipeline.terminal import INTERRUPTED, line_console, table_console
 from pipeline.trigger import trigger
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError
 
@@ -41,9 +41,6 @@ app.command()(recommend)
 app.command()(dashboard)
 app.command()(build_image)
 app.command()(release)
-INTERRUPTED = 130
-PLAIN_WIDTH = 120
-"""Columns, where the output is not a terminal."""
 
 
 def main() -> None:
@@ -51,13 +48,11 @@ def main() -> None:
     try:
         app()
     except SlmrecError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"error: {error}", style="red", markup=False
-        )
+        line_console(stderr=True).print(f"error: {error}", style="red", markup=False)
         sys.exit(error.exit_code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
+        line_console(stderr=True).print(
             f"error: {place}{error.strerror or error}", style="red", markup=False
         )
         sys.exit(SlmrecError.exit_code)
@@ -143,7 +138,7 @@ def run(
     }
     # Bound to today's standard output: the engine's own prints are redirected to a log meanwhile.
     out = sys.stderr if as_json else sys.stdout
-    console = Console(file=out, width=None if out.isatty() else PLAIN_WIDTH)
+    console = table_console(out)
     try:
         with RunDisplay(console, parameters) as display:
             record = run_pipeline(place, parameters, display.on_event, runner=steps)
@@ -177,12 +172,12 @@ def compile_(
     compiled = compile_pipeline()
     if not check:
         output.write_text(compiled, encoding="utf-8")
-        Console().print(f"wrote {output}")
+        line_console().print(f"wrote {output}", markup=False)
         return
     found = output.read_text(encoding="utf-8") if output.exists() else ""
     if found != compiled:
         raise ConfigError(f"{output}: stale; run 'make compile' and commit the result")
-    Console().print(f"{output.name} is what the DAG compiles to")
+    line_console().print(f"{output.name} is what the DAG compiles to", markup=False)
 
 
 @app.command()
@@ -196,6 +191,6 @@ def doctor(
     from pipeline.doctor import examine, print_findings
 
     findings = examine(home)
-    print_findings(Console(), findings)
+    print_findings(table_console(), findings)
     if any(finding.needed and not finding.good for finding in findings):
         raise ConfigError("the pipeline cannot run here; see the lines marked ✗ above")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipeline.registry import VAR, Home, Place
+from pipeline.terminal import line_console
 
 
 def dashboard(
@@ -52,7 +52,7 @@ def dashboard(
     from slmrec.registry.store import Registry
 
     registry = Registry(Local(home, place).registry)
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     if export is not None:
         from slmrec.dashboard.export import export as write_pages
         from slmrec.dashboard.records import Records

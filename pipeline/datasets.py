@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipeline.terminal import INTERRUPTED, table_console
 from slmrec.errors import ConfigError
 
 app = typer.Typer(
@@ -25,13 +26,6 @@ app = typer.Typer(
     help="Data to try the pipeline on: list public logs, fetch one, or make a sample of any size.",
 )
 FOLDER = Path("var/data")
-PLAIN_WIDTH = 120
-INTERRUPTED = 130
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
 @app.command(name="list")
@@ -49,7 +43,7 @@ def list_() -> None:
     table.add_column("what")
     for log in LOGS.values():
         table.add_row(log.name, log.size, f"{log.megabytes:,}", log.what)
-    console = _console()
+    console = table_console()
     console.print(table)
     console.print("\nfetch one with: python -m pipeline datasets fetch NAME", soft_wrap=True)
     console.print(
@@ -79,7 +73,7 @@ def fetch(
     from slmrec.data.public.fetch import fetch_log, find_log
 
     log = find_log(name)
-    console = _console()
+    console = table_console()
     console.print(f"{log.name}: {escape(log.what)}", soft_wrap=True)
     console.print(f"terms: {escape(log.terms)}", soft_wrap=True)
     try:
@@ -121,7 +115,7 @@ def sample(
     existing = [str(path) for path in paths if path.exists()]
     if existing and not force:
         raise ConfigError(f"{', '.join(existing)}: exists; choose another --output or add --force")
-    console = _console()
+    console = table_console()
     with _Bars(console, unit="rows") as bars:
         write_sample(wanted, output, bars)
     console.print(f"{rows:,} interactions of {users:,} users with {items:,} items", soft_wrap=True)

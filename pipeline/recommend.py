@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,9 +15,8 @@ from rich.progress import (
 )
 
 from pipeline.registry import VAR, Home, Place
+from pipeline.terminal import INTERRUPTED, table_console
 from slmrec.errors import ConfigError, SlmrecError
-
-INTERRUPTED = 130
 
 
 def recommend(
@@ -56,7 +54,7 @@ def recommend(
     registry = Registry(Local(home, place).registry)
     version = registry.find(model)
     histories = load_sequences(sequences or _newest_sequences(home))
-    console = Console(highlight=False)
+    console = table_console()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from pipeline.terminal import table_console
 from slmrec.errors import ConfigError
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import EVALUATION, TIMINGS, Version
@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Registered models: look, compare, promote, roll back.",
 )
-PLAIN_WIDTH = 120
 
 Place = Annotated[
     str,
@@ -76,7 +75,7 @@ def list_(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
             facts["added"],
             style="bold" if serves else "",
         )
-    console = _console()
+    console = table_console()
     console.print(table)
     console.print("* production" if production else "nothing serves yet")
     if candidate not in (None, production):
@@ -130,7 +129,7 @@ def promote(
         actor=actor or getpass.getuser(),
         time=_now(),
     )
-    _console().print(f"production is version {number}")
+    table_console().print(f"production is version {number}")
 
 
 @app.command()
@@ -141,7 +140,9 @@ def rollback(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor =
     """
     registry = _registry(home, place)
     made = registry.rollback(reason=reason, actor=actor or getpass.getuser(), time=_now())
-    _console().print(f"production is version {made.version}, as before version {made.previous}")
+    table_console().print(
+        f"production is version {made.version}, as before version {made.previous}"
+    )
 
 
 @app.command()
@@ -155,7 +156,7 @@ def reject(
     registry = _registry(home, place)
     number = registry.find(which).number
     made = registry.reject(number, reason=reason, actor=actor or getpass.getuser(), time=_now())
-    _console().print(f"version {number} {'is' if made else 'was already'} rejected")
+    table_console().print(f"version {number} {'is' if made else 'was already'} rejected")
 
 
 @app.command()
@@ -166,7 +167,9 @@ def retrain(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = 
     """
     registry = _registry(home, place)
     made = registry.ask_retraining(reason=reason, actor=actor or getpass.getuser(), time=_now())
-    _console().print("the next run trains" + ("" if made else "; somebody asked for it before"))
+    table_console().print(
+        "the next run trains" + ("" if made else "; somebody asked for it before")
+    )
 
 
 @app.command()
@@ -185,7 +188,7 @@ def snooze(
     """
     registry = _registry(home, place)
     registry.snooze(until, reason=reason, actor=actor or getpass.getuser(), time=_now())
-    _console().print(f"drift is no reason to train until {until}")
+    table_console().print(f"drift is no reason to train until {until}")
 
 
 @app.command()
@@ -204,7 +207,7 @@ def decisions(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> N
     for decision in made:
         numbers = ("–" if n is None else str(n) for n in (decision.version, decision.previous))
         table.add_row(decision.time, decision.action, *numbers, decision.actor, decision.reason)
-    _console().print(table)
+    table_console().print(table)
 
 
 @app.command()
@@ -220,7 +223,7 @@ def prune(
     """
     removed = _registry(home, place).prune(keep, actor=actor or getpass.getuser(), time=_now())
     listed = ", ".join(map(str, removed)) or "none"
-    _console().print(f"removed versions: {listed}")
+    table_console().print(f"removed versions: {listed}")
 
 
 def _registry(home: Path, place: str) -> Registry:
@@ -271,8 +274,3 @@ def _print_json(content: Any) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)

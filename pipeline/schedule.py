@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from pipeline.registry import PLAIN_WIDTH
 from pipeline.submission import options
 from pipeline.submission.bundle import NAME
 from pipeline.submission.groups import grouped
+from pipeline.terminal import line_console, table_console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,7 +71,7 @@ def create(
     if dry is not None or as_json:
         _print_json({**made, "next": [time.isoformat() for time in following]})
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     if made["created"]:
         console.print(f"created schedule '{name}', {made['id']}\n{made['link']}", markup=False)
     else:
@@ -105,10 +104,7 @@ def list_(
     for one in found:
         state = "paused" if one.paused else "active"
         table.add_row(one.name, state, one.cron, one.version, one.id)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
-    console.print(table if found else "no schedules")
+    table_console().print(table if found else "no schedules")
 
 
 @app.command()
@@ -156,7 +152,7 @@ def _change(done: str, connection: options.Connection, which: str) -> None:
     target = connection.target()
     schedule = find_schedule(target, which)
     {"paused": target.pause, "resumed": target.resume, "deleted": target.delete}[done](schedule)
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     console.print(f"{done} schedule '{schedule.name}', {schedule.id}", markup=False)
 
 

@@ -3,17 +3,15 @@
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.paths import RESOURCES_FILE
-from pipeline.registry import PLAIN_WIDTH
+from pipeline.terminal import table_console
 from slmrec.errors import ConfigError
 from slmrec.policy import load_policy
 from slmrec.resources import Resources, StepResources
@@ -62,7 +60,7 @@ def resources(
             f"{old.timeout_minutes} min",
             f"{new.timeout_minutes} min",
         )
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    console = table_console()
     console.print(f"from {summary}", soft_wrap=True, markup=False)
     console.print(table)
     if any(better.of(name).memory_gb < now.of(name).memory_gb for name in took):

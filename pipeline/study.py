@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipeline.events import EventReader
 from pipeline.local import StepFailedError
@@ -21,6 +20,7 @@ from pipeline.parameters import SAMPLE, chosen_settings, settings_digest
 from pipeline.paths import ROOT
 from pipeline.runners import steps_end_with_us
 from pipeline.sources import absolute, check_source
+from pipeline.terminal import INTERRUPTED, table_console
 from slmrec.artifacts import MANIFEST
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.processes import end_children
@@ -33,8 +33,6 @@ app = typer.Typer(
     "Example: python -m pipeline study ablation --interactions ratings.csv --seeds 5",
 )
 FOLDER = Path("var/studies")
-PLAIN_WIDTH = 120
-INTERRUPTED = 130
 
 Interactions = Annotated[
     str, typer.Option(help="Interaction log, as for 'run': a file, a folder, gs://…, or sample:")
@@ -229,7 +227,7 @@ def _study(
         **options,
     )
     out = sys.stderr if request.as_json else sys.stdout
-    console = Console(file=out, width=None if out.isatty() else PLAIN_WIDTH)
+    console = table_console(out)
     try:
         with (
             RunDisplay(console, {"interactions": request.interactions}, f"study {name}") as display,

@@ -3,11 +3,10 @@
 import json
 from datetime import UTC, datetime
 
-from rich.console import Console
-
 from pipeline.submission import options
 from pipeline.submission.bundle import NAME
 from pipeline.submission.groups import grouped
+from pipeline.terminal import line_console
 
 
 @grouped
@@ -37,6 +36,6 @@ def submit(
         print(json.dumps(made, indent=1, ensure_ascii=False))
         return
     state = "uploaded" if made["uploaded"] else "was there already"
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     console.print(f"pipeline {NAME}, version {made['version']}: {state}", markup=False)
     console.print(f"run {made['run']}\n{made['link']}", markup=False)

@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.registry import PLAIN_WIDTH
 from pipeline.submission import options
 from pipeline.submission.groups import grouped
+from pipeline.terminal import table_console
 from slmrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -161,8 +160,7 @@ def _print(outcome: "Outcome") -> None:
             why.append(f"; for it {place} ({run.time[:16]})")
         style = "bold" if reason.name in verdict.fresh else ""
         table.add_row(reason.name, _MARKS[reason.holds], why, style=style)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    console = table_console()
     console.print(table)
     console.print(_conclusion(outcome), markup=False, soft_wrap=True)
     if outcome.made is not None:
