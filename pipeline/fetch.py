@@ -1,6 +1,7 @@
 """`python -m pipeline fetch`: runs of Kubeflow Pipelines or Vertex AI, in a home for the dashboard."""
 
 import json
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
@@ -11,6 +12,8 @@ import typer
 from rich.console import Console
 
 from pipeline.submission import options
+from pipeline.submission.groups import grouped
+from pipeline.terminal import line_console
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.storage.client import is_remote, split
 
@@ -33,8 +36,9 @@ class NotFetchedError(SlmrecError):
     """Some runs could not be fetched; the others were."""
 
 
+@grouped
 def fetch(
-    to: options.To,
+    connection: options.Connection,
     runs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -64,12 +68,14 @@ def fetch(
             "summary.json for 'trigger --summary'."
         ),
     ] = "",
-    host: options.Host = "",
-    namespace: options.Namespace = "",
-    token_file: options.TokenFile = None,
-    project: options.Project = "",
-    location: options.Location = "",
-    endpoint: options.Endpoint = "",
+    object_store: Annotated[
+        str,
+        typer.Option(
+            envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+            help="http(s)://HOST:PORT of the store that minio:// and s3:// are read from; default for "
+            "s3://: Amazon S3. Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say which runs would be fetched, and fetch none.")
     ] = False,
@@ -87,19 +93,21 @@ def fetch(
     from pipeline.fetching.artifacts import ArtifactFetcher
     from pipeline.fetching.collect import Collector
     from pipeline.home import Home
+    from pipeline.submission.transport import check_address
+    from slmrec.storage.object_store import ObjectStore
 
-    connection = options.Connection(
-        to, host, namespace, token_file, project, location, endpoint=endpoint
-    )
+    store = check_address("--object-store", object_store) if object_store else ""
+    objects = ObjectStore(store, os.environ)
     if publish:
         split(f"{publish.rstrip('/')}/", "gs://BUCKET/PREFIX as --publish")
     service = _service(connection)
     place = Home(home)
-    fetcher = ArtifactFetcher(place.artifacts / "fetched", whole=artifacts is Artifacts.ALL)
+    whole = artifacts is Artifacts.ALL
+    fetcher = ArtifactFetcher(place.artifacts / "fetched", objects, whole=whole)
     collector = Collector(place, fetcher, registry_place)
     handles = _asked(service, runs or [], last)
     new = [run for run in handles if runs or not collector.has(run)]
-    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    console = line_console(stderr=as_json)
     if dry_run:
         _tell(console, as_json, {"would_fetch": [_told(run) for run in new]})
         return

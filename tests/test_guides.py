@@ -11,6 +11,7 @@ import yaml
 from pipeline.paths import PIPELINE_FILE
 from pipeline.submission.bundle import make_bundle, steps
 from pipeline.submission.deployment import load_deployment, platform_document
+from slmrec.storage.object_store import KEY, SECRET, ObjectStore
 from tests.command_lines import ROOT, commands_in, complaint, make_targets
 
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,6 +105,22 @@ def test_pods_of_the_guide_run_commands_of_ours_on_a_volume_that_is_there():
         assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
         assert volumes["slmrec"]["persistentVolumeClaim"]["claimName"] in claims
         assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_pod_that_fetches_has_what_the_clusters_store_asks_for():
+    documents = kubernetes_files(ROOT / "docs/guides/kubeflow.md")
+    (job,) = (one for one in documents if one["kind"] == "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    values = {one["name"]: one.get("value") for one in container["env"]}
+    secrets = {
+        one["name"]: one["valueFrom"]["secretKeyRef"]
+        for one in container["env"]
+        if "valueFrom" in one
+    }
+
+    ObjectStore(values["AWS_ENDPOINT_URL"], {}).address("minio://mlpipeline/v2/artifacts/x")
+    assert secrets[KEY] == {"name": "mlpipeline-minio-artifact", "key": "accesskey"}
+    assert secrets[SECRET] == {"name": "mlpipeline-minio-artifact", "key": "secretkey"}
 
 
 def test_containers_on_cloud_run_run_commands_of_ours():

@@ -20,6 +20,7 @@ from slmrec.artifacts import (
 from slmrec.errors import ArtifactError, SourceMissingError
 from slmrec.storage.client import SCHEME, default_client, is_remote
 from slmrec.storage.files import fetch
+from slmrec.storage.object_store import ObjectStore, is_in_object_store
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -46,6 +47,8 @@ class ArtifactFetcher:
     """
 
     folder: Path
+    objects: ObjectStore
+    """Where `s3://` and `minio://` are read from."""
     whole: bool = False
     _known: dict[str, Path] = field(default_factory=dict)
 
@@ -69,7 +72,7 @@ class ArtifactFetcher:
     def _fetched(self, port: str, uri: str, digest: str) -> Path:
         if not digest.isalnum():
             raise ArtifactError(f"{uri}: its digest is told as '{digest:.80}'; expected SHA-256")
-        place = _place(uri)
+        place = self._place(uri)
         target = self.folder / digest
         target.mkdir(parents=True, exist_ok=True)
         plain = target / PurePosixPath(port).name
@@ -126,8 +129,26 @@ class ArtifactFetcher:
             aside.rmdir()
         open_artifact(target, only=None if self.whole else wanted)
 
+    def _place(self, uri: str) -> str:
+        """An address as this machine reads it. Raises what reading it would where it cannot."""
+        if is_in_object_store(uri):
+            return self.objects.address(uri)
+        if is_remote(uri):
+            return uri
+        if uri.startswith(MOUNTED) and not Path(uri).exists():
+            return SCHEME + uri.removeprefix(MOUNTED)
+        if not uri.startswith("/"):
+            raise SourceMissingError(
+                f"{uri}: only gs://, s3://, minio:// and mounted folders are read from here; run the "
+                "pipeline with --root gs://…"
+            )
+        return uri
+
     def _get(self, place: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if is_in_object_store(place):
+            self.objects.download(place, target)
+            return
         if is_remote(place):
             fetch(place, target.parent, client=self._client)
             return
@@ -140,20 +161,6 @@ class ArtifactFetcher:
                 "--root gs://…"
             ) from None
         aside.replace(target)
-
-
-def _place(uri: str) -> str:
-    """An address as this machine reads it. Raises `SourceMissingError` where it cannot."""
-    if is_remote(uri):
-        return uri
-    if uri.startswith(MOUNTED) and not Path(uri).exists():
-        return SCHEME + uri.removeprefix(MOUNTED)
-    if not uri.startswith("/"):
-        raise SourceMissingError(
-            f"{uri}: only gs:// and mounted folders are read from here; run the pipeline with "
-            "--root gs://…"
-        )
-    return uri
 
 
 def _is_read(name: str, entry: Mapping[str, Any]) -> bool:

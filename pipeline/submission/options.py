@@ -28,62 +28,6 @@ class Service(StrEnum):
     VERTEX = "vertex"
 
 
-Interactions = Annotated[
-    str, typer.Option(help="Interaction log: gs://…, a path in a mounted volume, or sample:…")
-]
-Items = Annotated[str, typer.Option(help="Item titles and categories; optional.")]
-Format = Annotated[
-    str, typer.Option(help="Format of the log; same as --set ingest_interactions.format=…")
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="Settings file; default: as for 'run'.")
-]
-Set = Annotated[list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")]
-RegistryPlace = Annotated[
-    str,
-    typer.Option("--registry", help="The models' registry: gs://… or a path in a mounted volume."),
-]
-Force = Annotated[bool, typer.Option("--force", help="Train even without a reason.")]
-To = Annotated[Service, typer.Option("--target", help="Kubeflow Pipelines or Vertex AI.")]
-Host = Annotated[
-    str,
-    typer.Option(
-        envvar="KF_PIPELINES_ENDPOINT",
-        help="kfp: address of Kubeflow Pipelines, often https://HOST/pipeline.",
-    ),
-]
-Namespace = Annotated[
-    str, typer.Option(help="kfp: whose pipelines and runs, where there are several users.")
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="KF_PIPELINES_SA_TOKEN_PATH", help="kfp: file that holds a token to log in with."
-    ),
-]
-Project = Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="vertex: the project.")]
-Location = Annotated[str, typer.Option(help="vertex: where, such as europe-west4.")]
-Staging = Annotated[
-    str, typer.Option(help="vertex: gs://BUCKET/PREFIX where every document that was sent is kept.")
-]
-Endpoint = Annotated[
-    str, typer.Option(help="vertex: address of the API; default: the one of --location.")
-]
-Experiment = Annotated[str, typer.Option(help="What runs are grouped under; on Vertex a label.")]
-Root = Annotated[
-    str,
-    typer.Option(
-        help="Where artifacts go, gs://…; default: Kubeflow's own, or 'runs' in --staging."
-    ),
-]
-ServiceAccount = Annotated[str, typer.Option(help="Whom the steps run as.")]
-Image = Annotated[
-    str, typer.Option(help="The image of all steps, NAME@sha256:DIGEST; a tag may be moved.")
-]
-DeploymentFile = Annotated[
-    Path | None,
-    typer.Option("--deployment", help="kfp: YAML of secrets, tolerations, volumes, … by step."),
-]
 Dry = Annotated[
     bool, typer.Option("--dry-run", help="Print as JSON what would be sent, and send nothing.")
 ]
@@ -94,19 +38,47 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 class Work:
     """What was said of the run: what is run, on what, and as whom."""
 
-    interactions: Interactions = SAMPLE
-    items: Items = ""
-    format: Format = ""
-    config: ConfigFile = None
-    set_: Set = field(default_factory=list)
-    registry: RegistryPlace = ""
-    force: Force = False
-    image: Image = ""
-    deployment: DeploymentFile = None
-    experiment: Experiment = NAME
-    root: Root = ""
-    service_account: ServiceAccount = ""
-    staging: Staging = ""
+    interactions: Annotated[
+        str, typer.Option(help="Interaction log: gs://…, a path in a mounted volume, or sample:…")
+    ] = SAMPLE
+    items: Annotated[str, typer.Option(help="Item titles and categories; optional.")] = ""
+    format: Annotated[
+        str, typer.Option(help="Format of the log; same as --set ingest_interactions.format=…")
+    ] = ""
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file; default: as for 'run'.")
+    ] = None
+    set_: Annotated[
+        list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")
+    ] = field(default_factory=list)
+    registry: Annotated[
+        str,
+        typer.Option(
+            "--registry", help="The models' registry: gs://… or a path in a mounted volume."
+        ),
+    ] = ""
+    force: Annotated[bool, typer.Option("--force", help="Train even without a reason.")] = False
+    image: Annotated[
+        str, typer.Option(help="The image of all steps, NAME@sha256:DIGEST; a tag may be moved.")
+    ] = ""
+    deployment: Annotated[
+        Path | None,
+        typer.Option("--deployment", help="kfp: YAML of secrets, tolerations, volumes, … by step."),
+    ] = None
+    experiment: Annotated[
+        str, typer.Option(help="What runs are grouped under; on Vertex a label.")
+    ] = NAME
+    root: Annotated[
+        str,
+        typer.Option(
+            help="Where artifacts go, gs://…; default: Kubeflow's own, or 'runs' in --staging."
+        ),
+    ] = ""
+    service_account: Annotated[str, typer.Option(help="Whom the steps run as.")] = ""
+    staging: Annotated[
+        str,
+        typer.Option(help="vertex: gs://BUCKET/PREFIX where every document that was sent is kept."),
+    ] = ""
 
     def job(self, name: str) -> Job:
         """A run of that name."""
@@ -117,13 +89,30 @@ class Work:
 class Connection:
     """What was said of the service."""
 
-    to: To
-    host: Host = ""
-    namespace: Namespace = ""
-    token_file: TokenFile = None
-    project: Project = ""
-    location: Location = ""
-    endpoint: Endpoint = ""
+    to: Annotated[Service, typer.Option("--target", help="Kubeflow Pipelines or Vertex AI.")]
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="KF_PIPELINES_ENDPOINT",
+            help="kfp: address of Kubeflow Pipelines, often https://HOST/pipeline.",
+        ),
+    ] = ""
+    namespace: Annotated[
+        str, typer.Option(help="kfp: whose pipelines and runs, where there are several users.")
+    ] = ""
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KF_PIPELINES_SA_TOKEN_PATH", help="kfp: file that holds a token to log in with."
+        ),
+    ] = None
+    project: Annotated[
+        str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="vertex: the project.")
+    ] = ""
+    location: Annotated[str, typer.Option(help="vertex: where, such as europe-west4.")] = ""
+    endpoint: Annotated[
+        str, typer.Option(help="vertex: address of the API; default: the one of --location.")
+    ] = ""
 
     def target(self, staging: str = "", dry: DryRun | None = None) -> Target:
         """The service; with `dry` nothing is sent to it. Raises `ConfigError`."""

@@ -1,1 +1,1 @@
-"""Files and documents in Cloud Storage or beside it; nothing else imports `google.cloud`."""
+"""Files and documents in Cloud Storage, in object stores, or beside them; all that talks to any."""

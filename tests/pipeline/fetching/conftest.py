@@ -22,6 +22,8 @@ Place = KubeflowRan | VertexRan
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(google.auth, "default", lambda scopes: (Credentials("valid"), "other"))
     with serve_bucket(BUCKET) as (served, address):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)

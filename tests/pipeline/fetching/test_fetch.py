@@ -158,7 +158,7 @@ def test_the_others_are_fetched_when_one_is_refused(
         ran,
         created=ran.created + timedelta(days=1),
         tasks=tuple(
-            replace(task, outputs=dict.fromkeys(task.outputs, "minio://mlpipeline/x"))
+            replace(task, outputs=dict.fromkeys(task.outputs, "hdfs://shop/x"))
             for task in of_events(small_run(tmp_path / "other", number=1), bucket, "other").tasks
         ),
     )
@@ -169,8 +169,8 @@ def test_the_others_are_fetched_when_one_is_refused(
         call("fetch", *ask.options, "--home", str(home))
     assert len(list((home / "runs").glob("2026*"))) == 1
     assert fetch_refused(ask, home) == (
-        "minio://mlpipeline/x: only gs:// and mounted folders are read from here; run the pipeline "
-        "with --root gs://…"
+        "hdfs://shop/x: only gs://, s3://, minio:// and mounted folders are read from here; run the "
+        "pipeline with --root gs://…"
     )
 
 
