@@ -28,6 +28,11 @@ class Service(StrEnum):
     VERTEX = "vertex"
 
 
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; default: as for 'run'.")
+]
+Set = Annotated[list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")]
+ServiceAccount = Annotated[str, typer.Option(help="Whom the steps run as.")]
 Dry = Annotated[
     bool, typer.Option("--dry-run", help="Print as JSON what would be sent, and send nothing.")
 ]
@@ -45,12 +50,8 @@ class Work:
     format: Annotated[
         str, typer.Option(help="Format of the log; same as --set ingest_interactions.format=…")
     ] = ""
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file; default: as for 'run'.")
-    ] = None
-    set_: Annotated[
-        list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")
-    ] = field(default_factory=list)
+    config: ConfigFile = None
+    set_: Set = field(default_factory=list)
     registry: Annotated[
         str,
         typer.Option(
@@ -74,7 +75,7 @@ class Work:
             help="Where artifacts go, gs://…; default: Kubeflow's own, or 'runs' in --staging."
         ),
     ] = ""
-    service_account: Annotated[str, typer.Option(help="Whom the steps run as.")] = ""
+    service_account: ServiceAccount = ""
     staging: Annotated[
         str,
         typer.Option(help="vertex: gs://BUCKET/PREFIX where every document that was sent is kept."),

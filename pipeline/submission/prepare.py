@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from rich.console import Console
-
 from components import images
 from pipeline.parameters import SAMPLE, chosen_settings, config_parameters
 from pipeline.paths import PIPELINE_FILE
 from pipeline.submission.bundle import Bundle, is_mutable, make_bundle, steps
 from pipeline.submission.options import Service, Work
+from pipeline.terminal import line_console
 from slmrec import __version__
 from slmrec.errors import ConfigError
 
@@ -93,7 +92,7 @@ def warn_of_tag(image: str) -> None:
     """Say in one line what an image that is named by a tag leads to."""
     named = image or images.PYTHON
     if is_mutable(named):
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
+        line_console(stderr=True).print(
             f"warning: image {named}: a tag may be moved, and a cluster's cache goes by this text, so "
             "it may serve results of other code; name it with its @sha256:… digest",
             style="yellow",
