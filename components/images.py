@@ -1,6 +1,7 @@
 """Image names: those that a release has pinned, else one name from one version."""
 
 import json
+import re
 from pathlib import Path
 
 from slmrec import __version__
@@ -18,4 +19,6 @@ GPU = PINNED["gpu"] or f"{LOCAL}-gpu"
 
 def with_image(compiled: str, image: str) -> str:
     """A compiled pipeline all of whose steps run in one image."""
-    return compiled.replace(GPU, image).replace(PYTHON, image)  # GPU may begin with PYTHON
+    # In one pass, the longer name first: GPU may begin with PYTHON, and so may what is put there.
+    names = "|".join(re.escape(name) for name in sorted((GPU, PYTHON), key=len, reverse=True))
+    return re.sub(names, lambda _: image, compiled)

@@ -14,6 +14,9 @@ from pipeline.paths import RESOURCES_FILE
 from slmrec.policy import load_policy
 from slmrec.resources import Resources
 
+ONE_IMAGE = ("ghcr.io/shop/all:1", f"ghcr.io/shop/{images.LOCAL}-0a1b2c", f"{images.LOCAL}-0a1b2c")
+"""Names of the one image for every step; `make images` makes such as begin as ours do."""
+
 
 @pytest.fixture
 def executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
@@ -35,9 +38,10 @@ def executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
     text = (tmp_path / "two.yaml").read_text()
     return {
         "named": yaml.safe_load(text)["deploymentSpec"]["executors"],
-        "in one": yaml.safe_load(images.with_image(text, "ghcr.io/shop/all:1"))["deploymentSpec"][
-            "executors"
-        ],
+        **{
+            image: yaml.safe_load(images.with_image(text, image))["deploymentSpec"]["executors"]
+            for image in ONE_IMAGE
+        },
     }
 
 
@@ -50,6 +54,7 @@ def test_step_with_accelerators_runs_in_the_image_that_has_cuda(executors: dict)
     assert "accelerator" not in other["resources"]
 
 
-def test_every_step_runs_in_the_one_image_that_is_named(executors: dict) -> None:
-    containers = [one["container"] for one in executors["in one"].values() if "container" in one]
-    assert [one["image"] for one in containers] == ["ghcr.io/shop/all:1"] * 2
+@pytest.mark.parametrize("image", ONE_IMAGE)
+def test_every_step_runs_in_the_one_image_that_is_named(executors: dict, image: str) -> None:
+    containers = [one["container"] for one in executors[image].values() if "container" in one]
+    assert [one["image"] for one in containers] == [image] * 2
