@@ -1,5 +1,6 @@
 """The workflows and builds: whom they trust, and that the commands in them are commands of ours."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -72,6 +73,47 @@ def test_retraining_starts_by_clock_by_hand_and_by_message():
     on = workflow(ROOT / ".github" / "workflows" / "retrain.yml")["on"]
 
     assert set(on) == {"schedule", "workflow_dispatch", "repository_dispatch"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=names)
+def test_a_job_fails_when_the_first_command_of_a_pipe_does(path: Path):
+    # GitHub's own choice of a shell is bash without pipefail; the one that is named has it.
+    shell = workflow(path).get("defaults", {}).get("run", {}).get("shell")
+
+    assert (
+        shell == "bash" or [text for text in scripts(path) if re.search(r"[^|]\|[^|]", text)] == []
+    )
+
+
+def test_what_decides_in_a_container_is_told_the_project_of_federated_credentials(tmp_path: Path):
+    # Nothing in the file that GitHub's credentials are says which project is meant.
+    (script,) = (
+        text
+        for text in scripts(ROOT / ".github" / "workflows" / "retrain.yml")
+        if "pipeline trigger" in text
+    )
+    called = tmp_path / "docker"
+    called.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 2\n')
+    called.chmod(0o755)
+    given = {
+        **dict.fromkeys(("IMAGE", "LOCATION", "STAGING", "REGISTRY", "INTERACTIONS"), "x"),
+        **{"ITEMS": "", "RUN_AS": "", "FORCE": "true", "REASON": "two words"},
+        **{"PROJECT": "shop", "CREDENTIALS": "/c", "GITHUB_STEP_SUMMARY": str(tmp_path / "told")},
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+
+    ran = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        env=given,
+        capture_output=True,
+        text=True,
+    )
+
+    words = ran.stdout.splitlines()
+    assert words[words.index("GOOGLE_CLOUD_PROJECT=shop") - 1] == "--env"
+    assert words[words.index("--items") + 1] == ""
+    assert words[-3:] == ["--force", "--reason", "two words"]
+    assert ran.returncode == 2
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=names)
