@@ -77,7 +77,7 @@ setup: $(READY) ## create .venv from requirements.lock
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  f"make: $(PYTHON) is Python {v[0]}.{v[1]}, 3.11 or newer is needed; try make PYTHON=python3.11")'
-	@echo "setting up .venv from requirements.lock (2.6 GB, a few minutes the first time) …"
+	@echo "setting up .venv from requirements.lock (2.6 GB, a few minutes the first time) …" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,32 @@ def test_commands_are_commands_of_this_project(path: Path):
         else:
             assert complaint(words) == ""
     assert found or (path.name == "ci.yaml" and ".ci/run" in path.read_text(encoding="utf-8"))
+
+
+def test_steps_of_a_build_that_share_an_environment_come_one_after_the_other_in_one_image():
+    loaded = yaml.safe_load((ROOT / "cloudbuild" / "ci.yaml").read_text(encoding="utf-8"))
+    using = [one for one in loaded["steps"] if re.search(r"\bmake |\.ci/run", one["args"][-1])]
+
+    assert [one["name"] for one in using] == ["python:3.11"] * 2  # as pyproject.toml wants it
+    assert using[1]["waitFor"] == [using[0]["id"]]
+
+
+def test_setting_up_does_not_get_into_the_name_that_is_printed(tmp_path: Path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    called = tmp_path / ".venv" / "bin" / "python"
+    called.parent.mkdir(parents=True)
+    called.write_text('#!/bin/sh\ncase "$*" in *build-image*) echo slmrec-python:1-0a;; esac\n')
+    called.chmod(0o755)
+
+    made = subprocess.run(
+        ["make", "--silent", "images", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == "slmrec-python:1-0a\n"
+    assert "setting up" in made.stderr
