@@ -1,5 +1,6 @@
 """From the options of the command line to a bundle: everything is checked before anything is sent."""
 
+from pathlib import Path
 from typing import Any
 
 from components import images
@@ -10,6 +11,8 @@ from pipeline.submission.options import Service, Work
 from pipeline.terminal import line_console
 from slmrec import __version__
 from slmrec.errors import ConfigError
+from slmrec.mounts import mounted_uri
+from slmrec.storage.client import is_remote, split
 
 
 def remote_parameters(to: Service, work: Work, started: str) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def remote_parameters(to: Service, work: Work, started: str) -> dict[str, Any]:
             "--registry: missing; the steps run on other machines, so name gs://BUCKET/PREFIX"
             + (", or a folder of a volume that --deployment mounts" if to is Service.KFP else "")
         )
-    _check_place("--registry", work.registry, to)
+    _check_registry(work.registry, to)
     return {
         "interactions": work.interactions,
         "items": work.items,
@@ -100,10 +103,20 @@ def warn_of_tag(image: str) -> None:
         )
 
 
-def _check_place(option: str, place: str, to: Service) -> None:
-    if place.startswith("gs://"):
-        from slmrec.storage.client import split
+def _check_registry(place: str, to: Service) -> None:
+    """As for a source, but not in a mounted bucket: there no step would open it."""
+    uri = mounted_uri(Path(place))
+    if uri or (to is Service.VERTEX and not is_remote(place)):
+        raise ConfigError(
+            f"--registry {place}: a registry rests on locks, which no mounted bucket keeps; expected "
+            + (uri if is_remote(uri) else "gs://BUCKET/PREFIX")
+            + (", or an absolute path in a volume" if to is Service.KFP else "")
+        )
+    _check_place("--registry", place, to)
 
+
+def _check_place(option: str, place: str, to: Service) -> None:
+    if is_remote(place):
         split(f"{place}/", "gs://BUCKET/NAME")
         return
     mounted = "/gcs/" if to is Service.VERTEX else "/"

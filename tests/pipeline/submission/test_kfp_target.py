@@ -108,6 +108,8 @@ def test_somebody_elses_upload_is_used_when_it_came_first(kubeflow: Kubeflow) ->
         (("--interactions", "s3://shop/log"), "s3://shop/log: other machines do not have it"),
         (("--items", "items.csv"), "--items items.csv: other machines do not have it"),
         (("--registry", "models"), "--registry models: other machines"),
+        (("--registry", "/gcs/shop/models"), "expected gs://shop/models, or an absolute path in"),
+        (("--registry", "/s3/shop/models"), "expected gs://BUCKET/PREFIX, or an absolute path in"),
         (("--registry", ""), "--registry: missing; the steps run on other machines"),
         (("--image", "a b"), "--image 'a b': expected"),
         (("--project", "", "--location", "here"), "--location: not for --target kfp"),

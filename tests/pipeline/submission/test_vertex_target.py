@@ -76,6 +76,8 @@ def test_a_document_is_not_uploaded_again_when_its_digest_is_there(vertex: Verte
         (("--root", "/data"), "/data/: expected gs://BUCKET/PREFIX as --root"),
         (("--experiment", "My Own"), "--experiment My Own: on Vertex it is a label"),
         (("--interactions", "/data/log.csv"), "other machines do not have it; expected gs://"),
+        (("--registry", "/gcs/shop/models"), "no mounted bucket keeps; expected gs://shop/models"),
+        (("--registry", "models"), "--registry models: a registry rests on locks, which no mou"),
         (("--deployment", "pods.yaml"), "--deployment: only for --target kfp"),
         (("--namespace", "team"), "--namespace: not for --target vertex"),
         (("--project", ""), "--project: missing; expected a name of Google Cloud"),
