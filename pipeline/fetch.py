@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.fetching.collect import Collector
     from pipeline.fetching.remote import RunHandle, RunService
 
+_UNREAD = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+"""What a run that is told in another form than expected ends in: its own trouble, not the others'."""
 LOCK = ".fetch.lock"
 """In the home: one fetch at a time."""
 
@@ -161,9 +163,10 @@ def _fetch(
     for run in sorted(runs, key=lambda run: run.created):
         try:
             summary = collector.collect(service.read(run))
-        except (SlmrecError, OSError) as error:
-            found["refused"].append({**_told(run), "reason": str(error)})
-            console.print(f"✗ {run.home_id}  {run.name}: {error}", style="red", markup=False)
+        except (SlmrecError, OSError, *_UNREAD) as error:
+            reason = _unread(error) if isinstance(error, _UNREAD) else str(error)
+            found["refused"].append({**_told(run), "reason": reason})
+            console.print(f"✗ {run.home_id}  {run.name}: {reason}", style="red", markup=False)
             continue
         verdict = "failed" if summary is None else f"drift: {summary['drift']['verdict']}"
         found["fetched"].append({**_told(run), "verdict": verdict})
@@ -171,6 +174,14 @@ def _fetch(
         if summary is not None and not summary["models"]:
             _warn_of_registry(console, summary["places"]["registry"])
     return found
+
+
+def _unread(error: Exception) -> str:
+    return (
+        "what is told of it, or what its steps left, is not in a form that is read here "
+        f"({type(error).__name__}: {str(error)[:80]}); it may be the run of another version of slmrec: "
+        "fetch it with that one"
+    )
 
 
 def _warn_of_registry(console: Console, place: str) -> None:

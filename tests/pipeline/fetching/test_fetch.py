@@ -180,6 +180,23 @@ def fetch_refused(ask: Ask, home: Path) -> str:
     return refused["reason"]
 
 
+@pytest.mark.parametrize("told", [{"digests": ["0a"]}, {"digests": None}])
+def test_the_others_are_fetched_when_one_is_told_as_nobody_here_reads_it(
+    start: Start, ran: Ran, tmp_path: Path, told: dict[str, Any]
+) -> None:
+    odd = replace(
+        ran,
+        created=ran.created - timedelta(days=1),  # the oldest is fetched first
+        tasks=tuple(replace(task, metadata={**task.metadata, **told}) for task in ran.tasks),
+    )
+    ask = start("vertex")
+    ask.service.ran |= {"r1": ran, "r2": odd}
+    home = tmp_path / "home"
+    reason = fetch_refused(ask, home)
+    assert "another version of slmrec" in reason
+    assert len(list((home / "runs").glob("*"))) == 1
+
+
 def test_mounted_folders_are_copied(start: Start, ran: Ran, folder: Path, tmp_path: Path) -> None:
     local = {"verdict": "verdict", "log": "log", "page": "page"}
     mounted = replace(
