@@ -123,6 +123,36 @@ def test_the_pod_that_fetches_has_what_the_clusters_store_asks_for():
     assert secrets[SECRET] == {"name": "mlpipeline-minio-artifact", "key": "secretkey"}
 
 
+def test_what_fetches_asks_an_address_that_leads_to_ml_metadata():
+    # The pages of Kubeflow Pipelines do, its API alone does not; before 3.0 fetch needs both.
+    text = (ROOT / "docs/guides/kubeflow.md").read_text(encoding="utf-8")
+    (version,) = re.findall(r"KFP_VERSION=(\d+)", text)
+    (job,) = (
+        one
+        for one in kubernetes_files(ROOT / "docs/guides/kubeflow.md")
+        if one["kind"] == "CronJob"
+    )
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (address,) = (word for word in container["command"] if "ml-pipeline" in word)
+
+    assert int(version) < 3
+    assert address == "http://ml-pipeline-ui.kubeflow"
+    assert "port-forward svc/ml-pipeline-ui 8080:80" in text
+    assert "KF_PIPELINES_ENDPOINT=http://127.0.0.1:8080" in text
+
+
+def test_a_home_in_a_bucket_lets_folders_be_renamed_by_the_images_user():
+    text = (ROOT / "docs/guides/vertex.md").read_text(encoding="utf-8")
+    (options,) = re.findall(r'export MOUNT="([^"]+)"', text)
+    image = (ROOT / "containers" / "Dockerfile").read_text(encoding="utf-8")
+    (user, group) = re.findall(r"^USER (\d+):(\d+)$", image, flags=re.MULTILINE)[0]
+    told = dict(option.split("=") for option in options.split(";"))
+
+    assert (told["uid"], told["gid"]) == (user, group)
+    assert int(told["rename-dir-limit"]) > 0
+    assert text.count("mount-options=$MOUNT") == text.count("type=cloud-storage") == 2
+
+
 def test_containers_on_cloud_run_run_commands_of_ours():
     text = (ROOT / "docs/guides/vertex.md").read_text(encoding="utf-8")
     given = re.findall(r'--args="([^"]+)"', text)
