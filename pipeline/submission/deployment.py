@@ -8,12 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from pipeline.submission.bundle import EXECUTOR
 from slmrec.config import Positive, Section, explain
 from slmrec.errors import ConfigError
+from slmrec.yaml_text import read_yaml
 
 Id = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -100,12 +100,7 @@ class _File(Section):
 
 def load_deployment(path: Path, steps: list[str]) -> Deployment:
     """Read the settings from a YAML file. Raises `ConfigError` naming the file and the field."""
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such deployment file") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    loaded = read_yaml(path, "deployment file")
     try:
         file = _File.model_validate({} if loaded is None else loaded)
     except ValidationError as error:

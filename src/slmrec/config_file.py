@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from slmrec.config import PipelineConfig, explain
 from slmrec.errors import ConfigError
+from slmrec.yaml_text import parse_yaml, read_yaml
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> PipelineConfig:
@@ -16,16 +16,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> PipelineConfig:
 
     Raises `ConfigError` with the field's path, the value found and what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a UTF-8 file: {error}") from None
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    loaded = read_yaml(path, "configuration file")
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
         raise ConfigError(
@@ -56,10 +47,7 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override}: expected STEP.KEY=VALUE")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
+    value = parse_yaml(text, f"--set {override[:200]}: the value")
     if isinstance(value, str):
         value = _as_number(value)
     *parents, last = key.split(".")

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from slmrec.config import Section, explain
 from slmrec.errors import ConfigError
+from slmrec.yaml_text import read_yaml
 
 Policy = TypeVar("Policy", bound=Section)
 
@@ -18,14 +18,9 @@ def load_policy(path: Path, policy: type[Policy]) -> Policy:
     Raises `ConfigError` naming the file and field when the file is missing, is not YAML, lacks a
     field, or holds one that is unknown or out of range.
     """
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such policy file; name one of those in {path.parent}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not path.exists():
+        raise ConfigError(f"{path}: no such policy file; name one of those in {path.parent}")
+    loaded = read_yaml(path, "policy file")
     try:
         return policy.model_validate(loaded)
     except ValidationError as error:

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slmrec.errors import ConfigError
 
+_SHOWN = 200
+"""Characters of a value in a message."""
+_PROBLEMS = 20
+"""Problems that a message tells."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -49,8 +53,9 @@ def check_heads(width: int, heads: int, section: str = "") -> None:
 def explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
     """A line for each problem: source, field, what was found and what is allowed."""
     lines = []
-    for problem in error.errors(include_url=False):
-        location = [str(part) for part in problem["loc"]]
+    problems = error.errors(include_url=False)
+    for problem in problems[:_PROBLEMS]:
+        location = [str(part)[:_SHOWN] for part in problem["loc"]]
         path = ".".join(location) or "(whole configuration)"
         if problem["type"] == "extra_forbidden":
             allowed = _allowed_keys(model, location[:-1])
@@ -60,8 +65,16 @@ def explain(model: type[BaseModel], error: ValidationError, source: str) -> str:
         elif problem["type"] == "value_error":
             lines.append(f"{path}: {problem['ctx']['error']}")
         else:
-            lines.append(f"{path}: found {problem['input']!r}; {problem['msg'].lower()}")
+            lines.append(f"{path}: found {_shown(problem['input'])}; {problem['msg'].lower()}")
+    if len(problems) > _PROBLEMS:
+        lines.append(f"and {len(problems) - _PROBLEMS:,} problems more")
     return f"{source}: " + f"\n{source}: ".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """A value as a message may hold it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:

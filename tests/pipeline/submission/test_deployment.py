@@ -128,7 +128,7 @@ def test_nothing_is_added_when_the_file_asks_for_nothing(pods: Path) -> None:
             "all: {tolerations: [{operator: exists}]}",
             r"all\.tolerations\.0\.operator: found 'exists",
         ),
-        ("all: [", "cannot be read as YAML"),
+        ("all: [", "not valid YAML"),
     ],
 )
 def test_a_file_is_refused_when_a_field_is_wrong(pods: Path, text: str, message: str) -> None:

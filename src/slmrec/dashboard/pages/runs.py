@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from slmrec.dashboard.pages.view import Arguments, PageMissingError, View, numbered, page_count
 from slmrec.dashboard.plots import Node, direct, graph_svg, layered
 from slmrec.dashboard.records import Records
 from slmrec.dashboard.rendering import TEMPLATES, Page
 from slmrec.dashboard.runs import Run, Summary
 from slmrec.dashboard.values import pick, rows, text
+from slmrec.errors import ConfigError
+from slmrec.yaml_text import parse_yaml
 
 SHOWN = 50
 """Runs on a page."""
@@ -84,9 +84,9 @@ def parse_graph(content: bytes) -> tuple[list[str], _Edges]:
     Raises `ValueError` when it is none.
     """
     try:
-        whole = next(yaml.load_all(content, Loader=yaml.CSafeLoader), None)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError("not YAML") from error
+        whole = parse_yaml(content.decode("utf-8"), "pipeline.yaml")
+    except ConfigError as error:
+        raise ValueError("no YAML of ours") from error
     components = pick(whole, "components", of=dict) or {}
     names: list[str] = []
     edges: _Edges = []
