@@ -39,9 +39,6 @@ test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metr
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m clouds
 
-test-faults: setup ## set up, then run hundreds of operations on services that fail (minutes)
-	$(TEST_ENV) $(BIN)/python -m pytest -m faults
-
 test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker
 

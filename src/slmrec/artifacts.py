@@ -217,7 +217,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{directory}: no {MANIFEST}, so the artifact was never finished; run the pipeline again"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error}); run the pipeline again") from None
     required = {"schema_version", "kind", "files", "properties", "inputs", "config_digest"}
     if not isinstance(manifest, dict) or not required <= manifest.keys():

@@ -76,7 +76,11 @@ def _require_modest(text: str, source: str) -> None:
         values += isinstance(event, NodeEvent)
         if depth > DEEPEST or values > MOST_VALUES:
             found = _too_deep() if depth > DEEPEST else _too_many()
-            raise ConfigError(f"{source}: line {event.start_mark.line + 1}: {found}")
+            raise ConfigError(f"{source}: {_place(event.start_mark)}: {found}")
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _too_deep() -> str:

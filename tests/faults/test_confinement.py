@@ -197,7 +197,7 @@ def test_a_version_is_named_by_a_number_and_nothing_else(tmp_path, field, number
     channels[field] = [number] if isinstance(channels[field], list) else number
     documents = Folder(tmp_path)
     documents.replace("channels.json", json.dumps(channels).encode(), "")
-    with pytest.raises(ArtifactError, match=r"channels\.json: .* expected a number"):
+    with pytest.raises(ArtifactError, match=r"channels\.json: not the channels of a registry"):
         Registry(documents).channels()
 
 
@@ -206,7 +206,7 @@ def test_a_version_does_not_call_itself_another(tmp_path, number):
     documents = Folder(tmp_path)
     record = json.dumps({**json.loads(VERSION), "number": number}).encode()
     documents.replace("versions/000001/version.json", record, "")
-    with pytest.raises(ArtifactError, match="says that it is version"):
+    with pytest.raises(ArtifactError, match=r"says that it is version|not a version of this registry"):
         Registry(documents).version(1)
 
 
@@ -217,7 +217,7 @@ def test_a_decision_is_filed_under_a_number_and_an_action(tmp_path, change):
     channels = {**json.loads(Channels().to_json()), "newest": [decision]}
     documents = Folder(tmp_path)
     documents.replace("channels.json", json.dumps(channels).encode(), "")
-    with pytest.raises(ArtifactError, match="not a decision"):
+    with pytest.raises(ArtifactError, match=r"not the channels of a registry \(newest"):
         Registry(documents).channels()
 
 

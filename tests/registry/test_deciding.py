@@ -258,12 +258,13 @@ def test_a_decision_that_cannot_be_read_is_named(registry, add, documents):
     ("content", "found"),
     [
         (b"{", "not the channels of a registry"),
+        (b"{}", r"not the channels of a registry \(candidate: Field required\)"),
         (b"[]", "not the channels of a registry"),
         (b'{"production": 1}', "not the channels of a registry"),
         (
             b'{"production": "1", "newest": [], "served": [], "taken_back": [], "removed": [], '
             b'"request": null, "snooze": null}',
-            "production is '1', expected a number or null",
+            r"not the channels of a registry \(production: Input should be a valid integer",
         ),
     ],
 )

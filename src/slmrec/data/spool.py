@@ -59,6 +59,8 @@ class Spool:
             return
         self._file.close()
         self._file = None
+        if not self.rows:  # every row was set aside
+            return
         ends = np.cumsum(rows_of_user)
         partition_of_user = ((ends - 1) // PARTITION_ROWS).astype(np.int32)
         # Users of one partition are neighbours; numbers without users would be empty files.

@@ -1,15 +1,17 @@
 """What serves and what may serve next: one small document that moves by compare-and-swap."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from slmrec.artifacts import canonical_json
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, ConfigError
 from slmrec.registry import decisions
-from slmrec.registry.decisions import Decision, is_number, parse_decision
+from slmrec.registry.decisions import Decision, Number
+from slmrec.registry.moments import require_moment
+from slmrec.registry.reading import read_document
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -21,15 +23,15 @@ class Channels:
     One document holds it, so that whoever changes it saw all of it.
     """
 
-    production: int | None = None
+    production: Number | None = None
     """What serves."""
-    candidate: int | None = None
+    candidate: Number | None = None
     """What the newest run would have serve."""
-    served: tuple[int, ...] = ()
+    served: tuple[Number, ...] = ()
     """Which versions served, in order, each rollback having taken back what came after."""
-    taken_back: tuple[int, ...] = ()
+    taken_back: tuple[Number, ...] = ()
     """Versions that a rollback took back or a person rejected, and nobody has promoted since."""
-    removed: tuple[int, ...] = ()
+    removed: tuple[Number, ...] = ()
     """Versions that prunings took away, of which files may be left; their numbers do not come again."""
     request: Decision | None = None
     """A person's request to train, until a run has made a candidate."""
@@ -119,35 +121,21 @@ class Channels:
         return (canonical_json(asdict(self)) + "\n").encode()
 
 
+_CHANNELS = TypeAdapter(Channels)
+
+
 def parse_channels(content: bytes, where: str) -> Channels:
     """Read the document. Raises `ArtifactError` naming `where` when it is not one."""
+    # Every field: a document without one would read as a registry in which nothing serves.
+    needed = [field.name for field in fields(Channels)]
+    mend = "restore it from a copy, the last decisions tell what it held"
+    what = "the channels of a registry"
+    channels = read_document(_CHANNELS, content, where, what, needed=needed, mend=mend)
     try:
-        found: dict[str, Any] = json.loads(content)
-        newest = tuple(parse_decision(one, where) for one in found.pop("newest"))
-        for name in ("served", "taken_back", "removed"):
-            found[name] = tuple(found[name])
-        for name in ("request", "snooze"):
-            found[name] = None if found[name] is None else parse_decision(found[name], where)
-        channels = Channels(**found, newest=newest)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ArtifactError(
-            f"{where}: not the channels of a registry ({error}); restore it from a copy, the last "
-            "decisions tell what it held"
-        ) from None
-    # Numbers are folders' names, so nothing else may pass for one.
-    for name in (PRODUCTION, CANDIDATE):
-        number = getattr(channels, name)
-        if number is not None and not is_number(number):
-            raise ArtifactError(
-                f"{where}: {name} is {str(number)[:60]!r}, expected a number or null; restore it "
-                "from a copy"
-            )
-    for number in (*channels.served, *channels.taken_back, *channels.removed):
-        if not is_number(number):
-            raise ArtifactError(
-                f"{where}: a version is called {str(number)[:60]!r}, expected a number; restore it "
-                "from a copy"
-            )
+        if channels.snooze is not None:
+            require_moment(channels.snooze.until)
+    except ConfigError as error:
+        raise ArtifactError(f"{where}: not {what} (snooze.{error}); {mend}") from None
     return channels
 
 

@@ -1,17 +1,24 @@
 """Who decided what about which version, and why: documents that are only ever added."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from slmrec.artifacts import canonical_json, digest_text
-from slmrec.errors import ArtifactError
+from slmrec.registry.reading import read_document
 from slmrec.storage.documents import ABSENT, Documents
 
 PROPOSE, PROMOTE, REFUSE, ROLLBACK, PRUNE = "propose", "promote", "refuse", "rollback", "prune"
 REJECT, RETRAIN, SNOOZE = "reject", "retrain", "snooze"
 """What only people decide: not this candidate; train anew; let drift be until a moment."""
-ACTIONS = frozenset({PROPOSE, PROMOTE, REFUSE, ROLLBACK, PRUNE, REJECT, RETRAIN, SNOOZE})
+# Both become part of a file's name, so nothing else may pass for one.
+Number = Annotated[int, Field(ge=1)]
+"""Of a version or a decision."""
+Action = Annotated[
+    str, Field(pattern=r"\A(propose|promote|refuse|rollback|prune|reject|retrain|snooze)\z")
+]
 _FOLDER = "decisions"
 
 
@@ -19,13 +26,12 @@ _FOLDER = "decisions"
 class Decision:
     """One entry of the decision log."""
 
-    number: int
+    number: Number
     """Its place in the log, from 1 without a gap."""
-    action: str
-    """`propose`, `promote`, `refuse`, `rollback`, `prune`, `reject`, `retrain` or `snooze`."""
-    version: int | None
+    action: Action
+    version: Number | None
     """What it is about; of a rollback, what serves since then; None of a request or a snooze."""
-    previous: int | None
+    previous: Number | None
     """What was production when the decision fell."""
     reason: str
     actor: str
@@ -34,10 +40,13 @@ class Decision:
     """Digests of what the decision rests on, by name."""
     until: str = ""
     """When a snooze ends, ISO 8601."""
-    answers: int | None = None
+    answers: Number | None = None
     """Of a proposal, the request to train that it answers."""
     mark: str = ""
     """Random: tells a decision whose answer was lost from another one that says the same."""
+
+
+_DECISION = TypeAdapter(Decision)
 
 
 class DecisionLog:
@@ -77,24 +86,9 @@ class DecisionLog:
         return None
 
 
-def parse_decision(content: bytes | Mapping[str, object], where: str) -> Decision:
-    """Build a decision from what `asdict` made of one. Raises `ArtifactError` naming `where`."""
-    try:
-        found = json.loads(content) if isinstance(content, bytes) else content
-        decision = Decision(**found)
-    except (ValueError, TypeError):
-        decision = None
-    # Number and action are a file's name.
-    if decision is None or decision.action not in ACTIONS or not is_number(decision.number):
-        raise ArtifactError(
-            f"{where}: not a decision, found {str(content)[:60]}; restore it from a copy"
-        )
-    return decision
-
-
-def is_number(value: object) -> bool:
-    """Whether a value of a document is the number of a version or a decision."""
-    return type(value) is int and value >= 1
+def parse_decision(content: bytes, where: str) -> Decision:
+    """Read a decision of the log. Raises `ArtifactError` naming `where`."""
+    return read_document(_DECISION, content, where, "a decision")
 
 
 def _name(decision: Decision) -> str:

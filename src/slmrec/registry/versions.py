@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from slmrec.artifacts import MANIFEST, Artifact, canonical_json, open_artifact
 from slmrec.data.listing import Files, parse_files
 from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.progress import Progress
-from slmrec.registry.decisions import is_number
+from slmrec.registry.decisions import Number
+from slmrec.registry.reading import read_document
 from slmrec.storage.documents import ABSENT, Documents
 
 MODEL, EVALUATION, TIMINGS = "model", "evaluation", "timings"
@@ -58,7 +61,7 @@ class Origin:
 class Version:
     """One registered model with its evidence."""
 
-    number: int
+    number: Number
     name: str
     """The variant's name."""
     model_digest: str
@@ -75,6 +78,9 @@ class Version:
         return Origin(
             self.model_digest, self.evaluation_digest, self.code_digest, self.settings_digest
         )
+
+
+_VERSION = TypeAdapter(Version)
 
 
 class Versions:
@@ -206,18 +212,12 @@ class Versions:
 
     def _parse(self, name: str, content: bytes) -> Version:
         where = self._documents.uri(name)
-        found = _parsed(content, where)
-        try:
-            version = Version(**{**found, "data": DataFacts(**found["data"])})
-        except (TypeError, KeyError) as error:
-            raise ArtifactError(
-                f"{where}: not a version of this registry ({error}); restore the registry from a copy"
-            ) from None
+        mend = "restore the registry from a copy"
+        version = read_document(_VERSION, content, where, "a version of this registry", mend=mend)
         # A number is a folder's name: another one than its own would lead to another folder.
-        if not is_number(version.number) or version.number != _number(name):
+        if version.number != _number(name):
             raise ArtifactError(
-                f"{where}: says that it is version {str(version.number)[:60]!r}, expected "
-                f"{_number(name)}; restore the registry from a copy"
+                f"{where}: says that it is version {version.number}, expected {_number(name)}; {mend}"
             )
         return version
 
@@ -250,7 +250,7 @@ def _document(content: Mapping[str, Any]) -> bytes:
 def _parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{where}: not valid JSON ({error}); restore the registry from a copy"
         ) from None
