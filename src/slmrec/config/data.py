@@ -47,6 +47,11 @@ class IngestInteractions(Section):
     """Seconds since 1970; an interaction before it goes to the quarantine."""
     latest: int = 4102444800
     """Seconds since 1970 (default 2100-01-01); an interaction after it goes to the quarantine."""
+    max_growth: Positive = 100
+    """How many times its size a packed or Parquet file may become, beyond the first 16 MB: more is no
+    log (those pack 3 to 30 times) but made to fill disk and memory."""
+    max_line_bytes: Positive = 1024 * 1024
+    """Length of a line of text; a file with a longer one is refused, for it is no table of rows."""
     min_rating: float | None = None
     """Interactions rated below are filtered (the SLMRec paper uses 3); null keeps all."""
 

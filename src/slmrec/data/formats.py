@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slmrec.columns import Interactions, Items
 from slmrec.config import ColumnNames, IngestInteractions
-from slmrec.data.plain import head_of, refuse_no_text
+from slmrec.data.plain import HEAD_BYTES, head_of, refuse_no_text
 from slmrec.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -102,7 +102,7 @@ def recognise(path: Path, settings: IngestInteractions, *, items: bool = False) 
     ):
         fields = _AMAZON_2018_LOG if wanted == "amazon-2018" else _MOVIELENS_LOG
         return Layout("delimited", f"Amazon ratings, {', '.join(fields)}", ",", fields)
-    return _delimited(path, line, wanted, name)
+    return _delimited(path, line, wanted, name, whole=len(text.splitlines()) > 1)
 
 
 def match_columns(
@@ -141,6 +141,17 @@ def match_columns(
     return matched
 
 
+def may_be_column(name: str, wanted: Sequence[str], mapping: ColumnNames) -> bool:
+    """Whether `match_columns` could take a column of that name for one of the `wanted`."""
+    named = {getattr(mapping, SETTING[canonical]) for canonical in wanted}
+    choices = {
+        choice
+        for canonical in wanted
+        for choice in (canonical.replace("_", ""), *RECOGNISED[canonical])
+    }
+    return name in named or _plain(name) in choices
+
+
 def _movielens(name: str, line: str, *, items: bool) -> Layout | None:
     if "::" in line:
         fields = (Items.ITEM, Items.TITLE, Items.CATEGORY) if items else _MOVIELENS_LOG
@@ -166,10 +177,15 @@ def _json(path: Path, line: str, wanted: str) -> Layout:
     return Layout("json", "Amazon reviews, JSON lines" if amazon else "JSON lines")
 
 
-def _delimited(path: Path, line: str, wanted: str, name: str) -> Layout:
+def _delimited(path: Path, line: str, wanted: str, name: str, *, whole: bool) -> Layout:
     separator = max(DELIMITERS, key=line.count)
     if wanted in ("csv", "tsv"):
         separator = "\t" if wanted == "tsv" else max((",", ";"), key=line.count)
+    if len(line) >= HEAD_BYTES // 2 and not whole:
+        raise DataError(
+            f"{path}: a header of more than {HEAD_BYTES // 1024} KB; expected a table of interactions "
+            "or items; leave out columns that nobody needs"
+        )
     header = tuple(part.strip() for part in next(csv.reader([line], delimiter=separator), []))
     typed = [_TYPED.fullmatch(part) for part in header]
     if wanted == "recbole" or (header and all(typed)):

@@ -10,8 +10,15 @@ from typing import Any
 import polars as pl
 
 from slmrec.columns import Items
-from slmrec.config import IngestInteractions
-from slmrec.data.formats import U_ITEM_GENRES, Layout, match_columns, recognise
+from slmrec.config import ColumnNames, IngestInteractions
+from slmrec.data.formats import (
+    U_ITEM_GENRES,
+    Layout,
+    match_columns,
+    may_be_column,
+    recognise,
+)
+from slmrec.data.parquet_pages import check_pages
 from slmrec.data.parquet_reader import checked_rows
 from slmrec.data.plain import unpacked
 from slmrec.data.source import resolve
@@ -19,6 +26,8 @@ from slmrec.progress import Progress
 
 COLUMNS = (Items.ITEM, Items.TITLE, Items.CATEGORY)
 _LONGEST_LITERAL = 1_000_000
+_MOST_NAMES = 10_000
+"""Keys of objects that are looked at."""
 _LINE = "line"
 
 
@@ -68,16 +77,19 @@ def _read_file(
     layout = recognise(path, settings, items=True)
     progress.say(f"{path.name}: read as {layout.described}")
     if layout.kind == "parquet":
-        checked_rows(path)
-        frame = _as_text(pl.read_parquet(path))
+        checked_rows(path, settings.max_growth)
+        scanned = pl.scan_parquet(path)
+        columns = _chosen(path, scanned.collect_schema().names(), settings.columns)
+        check_pages(path, columns.values(), settings.max_growth)
+        frame = _as_text(scanned.select({*columns.values()}).collect())
     else:
-        text = _decoded(unpacked(path, scratch), progress)
-        frame = _from_text(path, text, layout, progress)
-    mapping = settings.columns
-    if mapping.item not in frame.columns:
-        # The setting names the log's column; an item file may call its own differently.
-        mapping = mapping.model_copy(update={"item": ""})
-    columns = match_columns(path, frame.columns, COLUMNS, (Items.ITEM,), mapping)
+        text = _decoded(unpacked(path, scratch, settings), progress)
+        if layout.kind == "json":
+            frame, names = _objects(path, text, settings.columns, progress)
+        else:
+            frame = _from_text(path, text, layout, progress)
+            names = frame.columns
+        columns = _chosen(path, names, settings.columns)
     return frame.select(
         pl.col(columns[name]).str.strip_chars().alias(name)
         if name in columns
@@ -86,14 +98,19 @@ def _read_file(
     )
 
 
+def _chosen(path: Path, names: Sequence[str], mapping: ColumnNames) -> dict[str, str]:
+    if mapping.item not in names:
+        # The setting names the log's column; an item file may call its own differently.
+        mapping = mapping.model_copy(update={"item": ""})
+    return match_columns(path, names, COLUMNS, (Items.ITEM,), mapping)
+
+
 def _from_text(path: Path, text: bytes, layout: Layout, progress: Progress) -> pl.DataFrame:
-    if layout.kind == "json":
-        return _objects(path, text, progress)
     if layout.kind == "lines":
         lines = _csv(text, [_LINE], "\x1f", quotes=False, header=False)
         parts = pl.col(_LINE).str.splitn(layout.separator, len(layout.fields))
         return lines.select(parts.struct.rename_fields([*layout.fields])).unnest(_LINE)
-    if layout.fields[-1] == U_ITEM_GENRES[-1]:
+    if layout.fields[-1:] == U_ITEM_GENRES[-1:]:
         frame = _csv(text, layout.fields, layout.separator, quotes=False, header=False)
         flagged = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in U_ITEM_GENRES]
         genres = pl.concat_str(flagged, separator="|", ignore_nulls=True)
@@ -121,24 +138,34 @@ def _csv(
     )
 
 
-def _objects(path: Path, text: bytes, progress: Progress) -> pl.DataFrame:
-    rows: list[dict[str, str]] = []
-    names: dict[str, None] = {}
-    unread = 0
-    for line in text.decode("utf-8", errors="replace").splitlines():
-        found = _object(line)
+def _objects(
+    path: Path, text: bytes, mapping: ColumnNames, progress: Progress
+) -> tuple[pl.DataFrame, list[str]]:
+    # Descriptions, prices and links of a million items would fill memory for nothing.
+    names: dict[str, bool] = {}
+    kept: dict[str, list[str | None]] = {}
+    rows = unread = 0
+    for line in io.BytesIO(text):
+        found = _object(line.decode("utf-8", errors="replace"))
         if found is None:
             unread += bool(line.strip())
             continue
-        row = {str(key): _words(value) for key, value in found.items() if value is not None}
-        names.update(dict.fromkeys(row))
-        rows.append(row)
+        for key, value in found.items():
+            name = str(key)
+            if name not in names and len(names) < _MOST_NAMES:
+                names[name] = may_be_column(name, COLUMNS, mapping)
+            if value is not None and names.get(name):
+                values = kept.setdefault(name, [])
+                values += [None] * (rows - len(values))
+                values.append(_words(value))
+        rows += 1
     if unread:
         progress.say(f"{path.name}: {unread:,} lines are no objects, left out")
-    return pl.DataFrame(
-        {name: [row.get(name) for row in rows] for name in names},
-        schema=dict.fromkeys(names, pl.String),
-    )
+    for values in kept.values():
+        values += [None] * (rows - len(values))
+    return pl.DataFrame(kept, schema=dict.fromkeys(kept, pl.String)), [
+        name for name, wanted in names.items() if not wanted or name in kept
+    ]
 
 
 def _object(line: str) -> dict[Any, Any] | None:

@@ -9,11 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slmrec.columns import Batch, Interactions
+from slmrec.data.parquet_pages import check_pages
+from slmrec.data.plain import FREE_BYTES, too_much
 from slmrec.data.times import TimeCounts, count_times
 from slmrec.errors import DataError
 
 BATCH_ROWS = 1_000_000
-_MOST_GROWTH = 5_000  # of a column's pages; runs of one value pack far better than text
+_ROW_BYTES = 24
+"""What a row takes in memory at least, however well its pages are packed."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class ParquetPart:
 
     @classmethod
     def open(
-        cls, name: str, path: Path, choose: Callable[[Sequence[str]], dict[str, str]]
+        cls, name: str, path: Path, choose: Callable[[Sequence[str]], dict[str, str]], growth: int
     ) -> "ParquetPart":
-        """Read the footer; `choose` picks columns. Raises `DataError` when it is none."""
-        rows = checked_rows(path)
+        """Read the footer; `choose` picks columns. Raises `DataError` as `checked_rows` does."""
+        rows = checked_rows(path, growth)
         schema = dict(pl.read_parquet_schema(path))
         columns = choose(list(schema))
         for canonical, column in columns.items():
@@ -46,6 +49,7 @@ class ParquetPart:
                     f"for {canonical}; write it so, or name another column in "
                     "ingest_interactions.columns"
                 )
+        check_pages(path, columns.values(), growth)
         return cls(name, path, columns, schema, rows)
 
     @property
@@ -96,11 +100,11 @@ class ParquetPart:
         return pl.scan_parquet(self.path).select(expressions)
 
 
-def checked_rows(path: Path) -> int:
+def checked_rows(path: Path, growth: int) -> int:
     """Count the rows by the footer, once the footer is believable.
 
-    Raises `DataError` when it cannot be read, points outside the file, or promises more than such
-    a file can hold.
+    Raises `DataError` when it cannot be read, points outside the file, or promises more than `growth`
+    times the file beyond what any may become.
     """
     try:
         metadata = pq.read_metadata(path, memory_map=False)
@@ -116,7 +120,10 @@ def checked_rows(path: Path) -> int:
     promised = sum(group.total_byte_size for group in groups)
     rows = int(metadata.num_rows)
     counted = sum(group.num_rows for group in groups)
-    if packed > size or rows < 0 or counted != rows or promised > _MOST_GROWTH * size + 2**20:
+    becomes = max(promised, _ROW_BYTES * rows)
+    if becomes > FREE_BYTES and becomes > growth * size:
+        raise too_much(path, size, becomes, growth)
+    if packed > size or rows < 0 or counted != rows:
         raise DataError(
             f"{path}: its footer promises {rows:,} rows in {promised:,} bytes, the file has {size:,} "
             "bytes; it is damaged or not what it says, write it again"

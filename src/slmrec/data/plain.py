@@ -1,20 +1,20 @@
 """Files as plain text: unpacked where they are packed, refused where they are no text."""
 
 import gzip
+import mmap
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
+from slmrec.config import IngestInteractions
 from slmrec.errors import DataError
 
 HEAD_BYTES = 65_536
-LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes; more without a line end is no table, and would not fit into memory."""
+FREE_BYTES = 16 * 1024 * 1024
+"""Bytes that any file may become: they fill neither disk nor memory."""
 _BLOCK = 4 * 1024 * 1024
-_MOST_GROWTH = 300
-_BOMB_BYTES = 1024**3
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _NO_TEXT = {
     b"PK\x03\x04": "a zip archive (or a spreadsheet); unpack it",
@@ -47,8 +47,8 @@ def head_of(path: Path) -> bytes:
     kind = packing(head)
     if kind:
         try:
-            with _unpacked(path, kind) as stream:
-                head = stream.read(HEAD_BYTES)
+            with path.open("rb") as raw:
+                head = _unpacked(raw, kind).read(HEAD_BYTES)
         except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             raise _ruined(path, kind, error) from None
     if not head.strip(b"\r\n \t"):
@@ -74,59 +74,80 @@ def packing(head: bytes) -> str:
     return next((name for magic, name in _PACKED.items() if head.startswith(magic)), "")
 
 
-def unpacked(path: Path, scratch: Path) -> Path:
+def unpacked(path: Path, scratch: Path, settings: IngestInteractions) -> Path:
     """Give a path to the plain bytes of a text file; a packed one is unpacked into `scratch`.
 
-    Raises `DataError` when the file ends early, is damaged, grows beyond reason, or has a line of
-    more than 64 MB.
+    Raises `DataError` when the file ends early, is damaged, grows beyond `settings.max_growth`, or
+    has a line of more than `settings.max_line_bytes`.
     """
     with path.open("rb") as raw:
         kind = packing(raw.read(4))
-    if not kind:
-        with path.open("rb") as raw:
-            _refuse_long_line(path, raw.read(LONGEST_LINE + 1))
-        return path
-    scratch.mkdir(parents=True, exist_ok=True)
-    target = scratch / path.name
-    try:
-        with _unpacked(path, kind) as stream, target.open("wb") as out:
-            _copy(path, stream, out)
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise _ruined(path, kind, error) from None
-    return target
+    plain = path
+    if kind:
+        scratch.mkdir(parents=True, exist_ok=True)
+        plain = scratch / path.name
+        try:
+            with path.open("rb") as raw, plain.open("wb") as out:
+                _copy(path, raw, _unpacked(raw, kind), out, settings)
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            raise _ruined(path, kind, error) from None
+    _refuse_long_line(path, plain, settings.max_line_bytes)
+    return plain
 
 
-def _copy(path: Path, stream: BinaryIO, out: BinaryIO) -> None:
-    packed = path.stat().st_size
-    written = line = 0
-    while block := stream.read(_BLOCK):
-        at = block.rfind(b"\n")
-        line = line + len(block) if at < 0 else len(block) - at - 1
-        written += out.write(block)
-        if line > LONGEST_LINE:
-            raise _too_long(path)
-        if written > _BOMB_BYTES and written > _MOST_GROWTH * packed:
-            raise DataError(
-                f"{path}: {packed:,} bytes unpack to more than {written:,}; that is no log. If it "
-                "is one, unpack it yourself"
-            )
-
-
-def _refuse_long_line(path: Path, start: bytes) -> None:
-    if len(start) > LONGEST_LINE and b"\n" not in start:
-        raise _too_long(path)
-
-
-def _too_long(path: Path) -> DataError:
+def too_much(path: Path, packed: int, unpacked: int, growth: int) -> DataError:
+    """What to say of a file that is more than it looks."""
     return DataError(
-        f"{path}: a line of more than {LONGEST_LINE // 1024**2} MB; expected a row a line"
+        f"{path}: {packed:,} bytes become {unpacked:,} or more, expected at most {growth} times as "
+        "many; if it is a log all the same, raise ingest_interactions.max_growth"
     )
 
 
-def _unpacked(path: Path, kind: str) -> BinaryIO:
+def _copy(
+    path: Path, raw: BinaryIO, stream: BinaryIO, out: BinaryIO, settings: IngestInteractions
+) -> None:
+    growth, longest = settings.max_growth, settings.max_line_bytes
+    # Judged a stretch at a time, so that a bomb behind an honest start goes off no later.
+    written = taken = line = 0
+    while block := stream.read(_BLOCK):
+        at = block.rfind(b"\n")
+        line = line + len(block) if at < 0 else len(block) - at - 1
+        if line > longest:
+            raise _too_long(path, longest)
+        written += out.write(block)
+        if written >= FREE_BYTES:
+            packed = raw.tell() - taken
+            if written > growth * packed:
+                raise too_much(path, packed, written, growth)
+            taken, written = raw.tell(), 0
+
+
+def _refuse_long_line(path: Path, plain: Path, longest: int) -> None:
+    # A stretch of that length without a line end is looked for from its end, where one mostly is near.
+    with plain.open("rb") as stream:
+        size = plain.stat().st_size
+        if size <= longest:
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            start = 0
+            while size - start > longest:
+                end = view.rfind(b"\n", start, start + longest + 1)
+                if end < 0:
+                    raise _too_long(path, longest)
+                start = end + 1
+
+
+def _too_long(path: Path, longest: int) -> DataError:
+    return DataError(
+        f"{path}: a line of more than {longest:,} bytes; expected a row a line; if it is one, raise "
+        "ingest_interactions.max_line_bytes"
+    )
+
+
+def _unpacked(raw: BinaryIO, kind: str) -> BinaryIO:
     if kind == "gzip":
-        return gzip.open(path)  # type: ignore[return-value]
-    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+    return pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
 
 
 def _ruined(path: Path, kind: str, error: Exception) -> DataError:

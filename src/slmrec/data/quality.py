@@ -17,6 +17,7 @@ _MICROSECONDS = 1_000_000
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 _REPLACEMENT = "\ufffd"  # what a byte that is not UTF-8 was read as
 _BLANKS = " \t\r"
+_MOST_BLANKS = 1000
 _MOST_BYTES = 4  # of a character in UTF-8
 _TEXT = "text"
 _USER_BAD = "user_bad"
@@ -53,9 +54,10 @@ class IdColumn:
         texts = texts.fill_null("")
         too_long = None
         if (texts.str.len_bytes().max() or 0) > self._most_bytes:  # type: ignore[operator]
-            # Such a text would fill memory for nothing.
-            texts = texts.str.strip_chars(_BLANKS)
-            too_long = texts.str.len_bytes() > self._most_bytes
+            # Such a text would fill memory for nothing, and is not even worth a look for blanks.
+            hopeless = texts.str.len_bytes() > self._most_bytes + _MOST_BLANKS
+            texts = texts.set(hopeless, "").str.strip_chars(_BLANKS)
+            too_long = hopeless | (texts.str.len_bytes() > self._most_bytes)
             texts = texts.set(too_long, "")
         codes = self._codes(texts)
         fault = self._fault[codes]
@@ -130,7 +132,11 @@ def set_aside(batch: pl.DataFrame, judged: pl.DataFrame, file: str) -> pl.DataFr
     """
     bad = judged[Quarantine.REASON].is_not_null()
     fields = pl.concat_str(
-        [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in _FIELDS],
+        [
+            # Cut before they are joined: a long text that many rows share is in memory but once.
+            pl.col(name).cast(pl.String, strict=False).fill_null("").str.slice(0, TEXT_LENGTH)
+            for name in _FIELDS
+        ],
         separator=",",
     )
     text = pl.coalesce(pl.col(Batch.RAW), fields)

@@ -72,9 +72,9 @@ def _part(
 ) -> tuple[Part, str]:
     layout = recognise(path, settings)
     if layout.kind == "parquet":
-        part = ParquetPart.open(file.name, path, _chosen(path, settings))
+        part = ParquetPart.open(file.name, path, _chosen(path, settings), settings.max_growth)
         return part, f"{layout.described}{_mapping(part.columns, settings)}"
-    plain = unpacked(path, scratch)
+    plain = unpacked(path, scratch, settings)
     if layout.kind == "sequences":
         return SequencesPart(file.name, plain), layout.described
     if layout.kind == "json":

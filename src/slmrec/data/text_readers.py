@@ -2,7 +2,7 @@
 
 import json
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -31,6 +31,7 @@ _LINE = "whole line"
 _NO_SEPARATOR = "\x1f"
 _JSON_LINES = 100_000
 _SEQUENCE_LINES = 20_000
+_SEQUENCE_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,7 @@ class SequencesPart:
         """Read the rows, `rows` lines of the file at a time; see `columns.Batch`."""
         seen: set[str] = set()
         with self.path.open("rb") as stream:
-            numbered = enumerate(stream, start=1)
-            while lines := list(islice(numbered, rows)):
+            for lines in _batched(enumerate(stream, start=1), rows):
                 yield self._expanded(lines, seen)
 
     def _expanded(self, lines: list[tuple[int, bytes]], seen: set[str]) -> pl.DataFrame:
@@ -241,6 +241,19 @@ class SequencesPart:
         types = {Batch.LINE: pl.Int64, Interactions.TIME: pl.Int64}
         frame = pl.DataFrame(columns, schema={name: types.get(name, pl.String) for name in columns})
         return frame.with_columns(pl.lit(None, pl.String).alias(Interactions.RATING))
+
+
+def _batched(numbered: Iterable[tuple[int, bytes]], rows: int) -> Iterator[list[tuple[int, bytes]]]:
+    lines: list[tuple[int, bytes]] = []
+    held = 0
+    for number, line in numbered:
+        lines.append((number, line))
+        held += len(line)
+        if len(lines) == rows or held > _SEQUENCE_BYTES:
+            yield lines
+            lines, held = [], 0
+    if lines:
+        yield lines
 
 
 def scan_lines(path: Path) -> pl.LazyFrame:
