@@ -109,7 +109,9 @@ def _text() -> list[Case]:
         refused("other columns", b"name,price\nx,1\n", "found: name, price"),
         refused("UTF-16", LOG.encode("utf-16"), "UTF-16", "UTF-8"),
         refused("lines of an old Macintosh", LOG.replace("\n", "\r").encode(), "CR alone"),
-        refused("one line of 65 MB", b"user,item,timestamp" + b"x" * 68_000_000, "a header of more"),
+        refused(
+            "one line of 65 MB", b"user,item,timestamp" + b"x" * 68_000_000, "a header of more"
+        ),
         kept("byte order mark", b"\xef\xbb\xbf" + LOG.encode(), 3),
         kept("CRLF", LOG.replace("\n", "\r\n").encode(), 3),
         kept("CRLF and LF", (HEADER + SOUND.replace("\n", "\r\n", 1)).encode(), 3),

@@ -32,6 +32,8 @@ ITEMS = "items.parquet"
 QUARANTINE = "quarantine.parquet"
 CARD = "card.json"
 DUPLICATE = "duplicate row"
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises on damaged files; a panic is no `Exception` of Python's."""
 _QUARANTINE_SCHEMA = pa.schema(
     [
         (Quarantine.FILE, pa.large_string()),
@@ -102,7 +104,7 @@ def ingest(
             table = _item_table(interactions, items, settings, folder, progress, downloads)
             with _Quarantine(directory / QUARANTINE) as quarantine:
                 counts = _write_log(log, settings, folder, directory / LOG, quarantine, progress)
-        except (pl.exceptions.PolarsError, EOFError, pa.ArrowException) as error:
+        except (*_UNREADABLE, EOFError, pa.ArrowException) as error:
             raise _unreadable(interactions, items, error) from error
     if not counts["rows_in"]:
         raise DataError(f"{interactions}: a header and no rows, expected interactions")

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from slmrec.arrays import read_array
 from slmrec.artifacts import Artifact, open_artifact
 
 KIND = "sequences"
@@ -124,7 +125,7 @@ def load_sequences(directory: Path | str) -> Sequences:
     artifact = open_artifact(directory, KIND)
 
     def array(name: str) -> NDArray[np.int64]:
-        return np.load(artifact.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+        return read_array(artifact, f"{name}.npy", mapped=True)
 
     return Sequences(
         offsets=array("offsets"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slmrec.arrays import read_array
 from slmrec.artifacts import Artifact, open_artifact
 from slmrec.data.sequences import Int64, Sequences
 from slmrec.distillation.cache_format import KIND, CachedTeacher, Layout, decode
@@ -97,5 +98,4 @@ class TeacherCache:
 
 
 def _array(artifact: Artifact, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(artifact.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
-    return array
+    return read_array(artifact, f"{name}.npy", mapped=True)

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from slmrec.arrays import read_array
 from slmrec.artifacts import Artifact, write_json
 from slmrec.errors import ArtifactError, SlmrecError
 from slmrec.models.decoder import Decoder, DecoderShape
@@ -60,10 +61,9 @@ def load_ensemble(artifact: Artifact) -> Ensemble:
     described = artifact.json(ENSEMBLE)
     networks = [_load_network(artifact, _of_network(n)) for n in range(described["networks"])]
     counted = {
-        name: np.load(artifact.file(f"{TRANSITIONS}-{name}.npy"), allow_pickle=False)
-        for name in described[TRANSITIONS]
+        name: read_array(artifact, f"{TRANSITIONS}-{name}.npy") for name in described[TRANSITIONS]
     }
-    popularity = np.load(artifact.file(f"{POPULARITY}.npy"), allow_pickle=False)
+    popularity = read_array(artifact, f"{POPULARITY}.npy")
     return Ensemble(
         networks, Transitions.from_arrays(counted), Popularity(popularity), described["gains"]
     )
@@ -114,7 +114,7 @@ def _load_network(artifact: Artifact, prefix: str = "") -> Network:
     try:
         # Assigned, not copied: billions of weights need not exist twice.
         model.load_state_dict(load_file(weights), assign=True)
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{weights}: the weights do not fit {shape.name}: {error}") from None
     return model.eval()
 

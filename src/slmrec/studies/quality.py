@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from slmrec.arrays import read_array
 from slmrec.artifacts import Artifact, canonical_json, publish
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Int32, Sequences
@@ -139,7 +140,7 @@ class Evaluator:
             return f"NDCG@10 {ndcg(ranking.ranks, 10).mean():.4f}"
 
         made = self._kept.get("ranks", label, config, inputs, make)
-        ranks: Int32 = np.load(made.file("ranks.npy"), allow_pickle=False)
+        ranks: Int32 = read_array(made, "ranks.npy")
         return ranks
 
 

@@ -116,14 +116,19 @@ class Checkpoints:
         """Put module, optimizer and generators where the newest checkpoint left them.
 
         Returns a fresh standing, and changes nothing, when there is none that can be used, or not the
-        same one for every process.
+        same one for every process. Raises `ArtifactError` when its tensors are no safetensors.
         """
         found = self._newest()
         epoch = 0 if found is None else int(found.properties["epoch"])
         everyones = self._world.gather(torch.tensor([epoch]))
         if found is None or any(int(theirs) != epoch for theirs in everyones):
             return Standing()
-        tensors = load_file(found.file(TENSORS))
+        try:
+            tensors = load_file(found.file(TENSORS))
+        except SafetensorError as error:
+            raise ArtifactError(
+                f"{found.file(TENSORS)}: no safetensors ({error}); remove {found.path} and train anew"
+            ) from None
         state = found.json(STATE)
         module.load_state_dict(_part(tensors, "module"), strict=False)
         moments: dict[int, dict[str, Tensor]] = {}
