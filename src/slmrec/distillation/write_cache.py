@@ -113,7 +113,7 @@ def _published(
     with publish(
         directory, KIND, config=config.to_json(), inputs=inputs, properties=properties
     ) as staging:
-        np.save(staging / "positions.npy", plan.positions)
+        np.save(staging / "positions.npy", plan.positions, allow_pickle=False)
         yield staging
 
 
