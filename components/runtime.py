@@ -16,6 +16,8 @@ from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text,
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.processes import deadline
 from slmrec.progress import EventFile, LogLines, Progress, Silent
+from slmrec.registry.store import Registry
+from slmrec.signing import PrivateKey, read_private_key, read_public_key
 from slmrec.training.launch import rank_among_others, train_together
 
 P = ParamSpec("P")
@@ -36,6 +38,22 @@ TIMEOUT_VARIABLE = "SLMREC_TIMEOUT_MINUTES"
 """Set by the compiled pipeline: how long the step may take; a week when it is not set."""
 PROCESSES_VARIABLE = "SLMREC_PROCESSES"
 """How many processes a training step trains with, one a GPU; one when it is not set."""
+PUBLIC_KEY_VARIABLE = "SLMREC_PUBLIC_KEY"
+"""Path or PEM of the key that models which serve have to be signed with; unset: nobody looks."""
+SIGNING_KEY_VARIABLE = "SLMREC_SIGNING_KEY"
+"""Path or PEM of the key that `promote_model` signs with; unset: a person signs."""
+
+
+def open_registry(place: str) -> Registry:
+    """The registry at a place; where a public key is set, models in it have to be signed."""
+    key = os.environ.get(PUBLIC_KEY_VARIABLE)
+    return Registry(place, read_public_key(key) if key else None)
+
+
+def signing_key() -> PrivateKey | None:
+    """The key that this step signs models with; None where nobody set one."""
+    key = os.environ.get(SIGNING_KEY_VARIABLE)
+    return read_private_key(key) if key else None
 
 
 def step(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.runtime import PROCESSES_VARIABLE
+from components.runtime import PROCESSES_VARIABLE, PUBLIC_KEY_VARIABLE
 from pipeline.code import code_digest, image_name
 from pipeline.home import Home
 from pipeline.parameters import SAMPLE
@@ -95,6 +95,7 @@ class Containers:
         variables = {
             **{name: os.environ[name] for name in PASSED if name in os.environ},
             **environment,
+            **self._trusted(readable),
             "XDG_CACHE_HOME": str(home.library_cache.resolve()),
         }
         if networked:
@@ -120,6 +121,14 @@ class Containers:
                 else {}
             ),
         )
+
+    def _trusted(self, readable: set[Path]) -> dict[str, str]:
+        """The public key. The one that signs stays outside: every step would see it."""
+        key = os.environ.get(PUBLIC_KEY_VARIABLE, "")
+        if key and "-----BEGIN" not in key:  # a path, and not the key itself
+            readable.add(Path(key).absolute())
+            key = str(Path(key).absolute())
+        return {PUBLIC_KEY_VARIABLE: key} if key else {}
 
     def end(self) -> None:
         """Remove this run's containers: what a step had not finished does not look finished."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.registry import VAR, Home, Place
+from pipeline.registry import VAR, Home, Place, PublicKey, trusting
 from pipeline.terminal import line_console
 
 
@@ -42,6 +42,7 @@ def dashboard(
             help="Write the pages into this new folder instead, and end.", file_okay=False
         ),
     ] = None,
+    public_key: PublicKey = "",
 ) -> None:
     """Show drift, models, data, runs and decisions, and take decisions.
 
@@ -49,9 +50,8 @@ def dashboard(
     """
     from pipeline.home import Home as Local
     from slmrec.dashboard.security import Access
-    from slmrec.registry.store import Registry
 
-    registry = Registry(Local(home, place).registry)
+    registry = trusting(Local(home, place).registry, public_key)
     console = line_console()
     if export is not None:
         from slmrec.dashboard.export import export as write_pages

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.registry import VAR, Home, Place
+from pipeline.registry import VAR, Home, Place, PublicKey, trusting
 from pipeline.terminal import INTERRUPTED, table_console
 from slmrec.errors import ConfigError, SlmrecError
 
@@ -37,6 +37,7 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be listed again.")
     ] = False,
+    public_key: PublicKey = "",
 ) -> None:
     """Write the best items for every user, with scores and the model's version.
 
@@ -47,11 +48,10 @@ def recommend(
     from slmrec.data.sequences import load_sequences
     from slmrec.models.recommend_all import Request, recommend_all
     from slmrec.models.servable import Servable
-    from slmrec.registry.store import Registry
     from slmrec.registry.versions import MODEL
 
     target = _Target(output, home)
-    registry = Registry(Local(home, place).registry)
+    registry = trusting(Local(home, place).registry, public_key)
     version = registry.find(model)
     histories = load_sequences(sequences or _newest_sequences(home))
     console = table_console()

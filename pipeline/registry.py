@@ -14,6 +14,7 @@ from pipeline.terminal import table_console
 from slmrec.errors import ConfigError
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import EVALUATION, TIMINGS, Version
+from slmrec.signing import read_private_key, read_public_key
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,14 @@ Which = Annotated[
 ]
 Actor = Annotated[str, typer.Option(help="Who decides; default: the user of this process.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the decision log.")]
+PublicKey = Annotated[
+    str,
+    typer.Option(
+        envvar="SLMREC_PUBLIC_KEY",
+        show_envvar=True,
+        help="PEM file of the key that models have to be signed with; without it nobody looks.",
+    ),
+]
 VAR = Path("var")
 
 
@@ -83,15 +92,16 @@ def list_(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(which: Which, home: Home = VAR, place: Place = "") -> None:
+def show(which: Which, home: Home = VAR, place: Place = "", public_key: PublicKey = "") -> None:
     """Print all that is known of a version, as JSON.
 
     Example: python -m pipeline registry show 3
     """
-    registry = _registry(home, place)
+    registry = _registry(home, place, public_key)
     version = registry.find(which)
     where = {"place": registry.uri(version.number)}
-    _print_json({**asdict(version), **where, "measured": _facts(registry, version)})
+    signature = {"signature": registry.signatures.describe(version.number)}
+    _print_json({**asdict(version), **where, **signature, "measured": _facts(registry, version)})
 
 
 @app.command()
@@ -112,14 +122,43 @@ def diff(one: Which, other: Which, home: Home = VAR, place: Place = "") -> None:
 
 
 @app.command()
+def sign(
+    which: Which,
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="SLMREC_SIGNING_KEY",
+            show_envvar=True,
+            help="PEM file of a private key on the curve P-256, without a password.",
+        ),
+    ],
+    home: Home = VAR,
+    place: Place = "",
+) -> None:
+    """Sign a version's model, so that it serves where models have to be signed.
+
+    Example: python -m pipeline registry sign candidate --key signing.pem
+    """
+    registry = _registry(home, place)
+    number = registry.find(which).number
+    registry.signatures.add(number, read_private_key(key))
+    _console().print(f"version {number} is signed")
+
+
+@app.command()
 def promote(
-    which: Which, reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = ""
+    which: Which,
+    reason: Reason,
+    home: Home = VAR,
+    place: Place = "",
+    actor: Actor = "",
+    public_key: PublicKey = "",
 ) -> None:
     """Make a version production, whatever its gates said; the decision names you.
 
     Example: python -m pipeline registry promote 3 --reason "fixed the catalogue"
     """
-    registry = _registry(home, place)
+    registry = _registry(home, place, public_key)
     production = registry.production()
     number = registry.find(which).number
     registry.promote(
@@ -133,12 +172,18 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Reason, home: Home = VAR, place: Place = "", actor: Actor = "") -> None:
+def rollback(
+    reason: Reason,
+    home: Home = VAR,
+    place: Place = "",
+    actor: Actor = "",
+    public_key: PublicKey = "",
+) -> None:
     """Make production what it was before the present version.
 
     Example: python -m pipeline registry rollback --reason "complaints since Monday"
     """
-    registry = _registry(home, place)
+    registry = _registry(home, place, public_key)
     made = registry.rollback(reason=reason, actor=actor or getpass.getuser(), time=_now())
     table_console().print(
         f"production is version {made.version}, as before version {made.previous}"
@@ -226,10 +271,15 @@ def prune(
     table_console().print(f"removed versions: {listed}")
 
 
-def _registry(home: Path, place: str) -> Registry:
+def trusting(place: str, public_key: str) -> Registry:
+    """The registry at a place, whose models have to be signed where a key is given."""
+    return Registry(place, read_public_key(public_key) if public_key else None)
+
+
+def _registry(home: Path, place: str, public_key: str = "") -> Registry:
     from pipeline.home import Home as Local
 
-    found = Registry(Local(home, place).registry)
+    found = trusting(Local(home, place).registry, public_key)
     if not found.exists():
         raise ConfigError(
             f"{found.place}: no registry there; run the pipeline first, or name its --home or "

@@ -6,14 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from components.runtime import step
+from components.runtime import open_registry, step
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import decide, known_share, newer_than
 from slmrec.progress import Progress
 from slmrec.registry.channels import Channels
-from slmrec.registry.store import Registry
 from slmrec.registry.versions import ITEM_TABLE, MODEL
 
 KIND = "decision"
@@ -34,7 +33,7 @@ def run(
     """Publish `retrain` and `reason`; `registry` and the digests may be empty."""
     settings = DecideRetraining.from_json(config)
     data = load_sequences(sequences)
-    store = Registry(registry) if registry else None
+    store = open_registry(registry) if registry else None
     production = store.production() if store else None
     new = newer_than(data, production.data.last) if production else data.interactions
     share = 1.0

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components.runtime import step
+from components.runtime import open_registry, step
 from slmrec.artifacts import Artifact, open_artifact, write_json
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences, load_sequences
@@ -32,7 +32,6 @@ from slmrec.models.popularity import Popularity
 from slmrec.models.servable import Servable
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
-from slmrec.registry.store import Registry
 from slmrec.registry.versions import MODEL
 
 
@@ -171,7 +170,7 @@ def _serving(
 
 
 def _served_model(registry: str, number: int, digest: str) -> Artifact:
-    artifact = Registry(registry).artifact(number, MODEL)
+    artifact = open_registry(registry).artifact(number, MODEL)
     if artifact.digest != digest:
         raise ArtifactError(f"{artifact.path}: another model than when this run began")
     return artifact

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.runtime import EVIDENTLY_VARIABLE, ROOT, step
+from components.runtime import EVIDENTLY_VARIABLE, ROOT, open_registry, step
 from slmrec.artifacts import open_artifact, publish
 from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
@@ -40,7 +40,7 @@ def run(
     thresholds = load_policy(POLICY, DriftThresholds)
     data = load_sequences(sequences)
     assert data.artifact is not None
-    store = Registry(registry) if registry else None
+    store = open_registry(registry) if registry else None
     production = store.production() if store else None
     serving = None
     if store is not None and production is not None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.runtime import ROOT, step
+from components.runtime import ROOT, open_registry, signing_key, step
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.config import PromoteModel
 from slmrec.data.listing import SOURCE_FILES, parse_files
@@ -47,7 +47,7 @@ def run(
     timed = open_artifact(timings, "timings")
     data = load_sequences(sequences)
     assert data.artifact is not None
-    store = Registry(registry)
+    store = open_registry(registry)
     production = store.production()
     if timed.inputs.get("evaluation") != measured.digest:
         raise ArtifactError(
@@ -85,6 +85,9 @@ def run(
             source=parse_files(data.artifact.json(SOURCE_FILES)),
             progress=progress,
         )
+    key = signing_key()
+    if key is not None and not store.signatures.has(version.number):
+        store.signatures.add(version.number, key)
     evidence = {
         "model": candidate.digest,
         "evaluation": measured.digest,
@@ -155,6 +158,11 @@ def _settle(
     reason = f"passed all {len(gates)} gates"
     if approval == "manual":
         return None, f"{reason}; waits for a person: registry promote {version.number}"
+    if store.signatures.missing(version.number):
+        return None, (
+            f"{reason}; waits for a signature: registry sign {version.number}, then registry promote "
+            f"{version.number}"
+        )
     store.promote(
         version.number,
         production.number if production else None,

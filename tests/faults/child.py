@@ -57,14 +57,6 @@ def sequences(folder: Path) -> None:
     load_sequences(folder)
 
 
-def weights(folder: Path) -> None:
-    """Open the weights of a student."""
-    from slmrec.artifacts import open_artifact
-    from slmrec.models.checkpoint import load_model
-
-    load_model(open_artifact(folder))
-
-
 def made(folder: Path, kind: str, files: dict[str, bytes], **properties: Any) -> Path:
     """An artifact of such files, whose manifest agrees with them."""
     with publish(folder, kind, properties=properties) as staging:

@@ -24,7 +24,8 @@ from tests.faults.bombs import (
     text_bombs,
     weight_bombs,
 )
-from tests.faults.child import Outcome, call, ingested, made, sequences, weights
+from tests.faults.child import Outcome, call, ingested, made, sequences
+from tests.faults.child_models import weights
 from tests.faults.conftest import Tell
 
 SECONDS, MEGABYTES = 5.0, 1000.0

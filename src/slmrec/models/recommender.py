@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from slmrec.artifacts import open_artifact
+from slmrec.errors import ArtifactError
 from slmrec.models.scorer import History
 from slmrec.models.servable import KIND, Servable
+from slmrec.signing import read_public_key, verify
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,22 @@ class Recommender:
         self._index = {item_id: n for n, item_id in enumerate(servable.item_ids) if n}
 
     @classmethod
-    def open(cls, directory: Path | str, threads: int = 0) -> "Recommender":
+    def open(
+        cls, directory: Path | str, threads: int = 0, *, public_key: str = ""
+    ) -> "Recommender":
         """Open a servable artifact; `threads` 0: as many as this process may use.
 
-        Raises `ArtifactError` when it is not whole, or of another version.
+        With a `public_key`, a path or PEM text, its signature has to be beside it, as in a registry:
+        `model.sig` beside `model`. Raises `ArtifactError` when it is not whole, of another version, or
+        not signed with that key.
         """
-        return cls(Servable(open_artifact(directory, KIND), threads))
+        model = open_artifact(directory, KIND)
+        if public_key:
+            signature = model.path.with_name(f"{model.path.name}.sig")
+            if not signature.is_file():
+                raise ArtifactError(f"{signature}: missing; have the model signed: registry sign")
+            verify(model, signature.read_bytes(), read_public_key(public_key))
+        return cls(Servable(model, threads))
 
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, *, exclude_seen: bool = True

@@ -1,6 +1,7 @@
 """The registry: numbered versions that never change, two channels, and a log, in a folder or bucket.
 
-    versions/000001/       model/, evaluation/, timings/, reference/, claim.json, version.json
+    versions/000001/       model/, evaluation/, timings/, reference/, claim.json, version.json;
+                           model.sig where somebody has signed the model
     channels.json          which version serves, which is the candidate, and what led there
     decisions/             every proposal, promotion, refusal, rollback and removal; only ever added
 
@@ -33,7 +34,9 @@ from slmrec.registry.decisions import (
     DecisionLog,
 )
 from slmrec.registry.moments import is_later, require_moment
+from slmrec.registry.signatures import Signatures
 from slmrec.registry.versions import ATTEMPTS, MODEL, DataFacts, Origin, Version, Versions
+from slmrec.signing import PublicKey
 from slmrec.storage.documents import ABSENT, Document, Documents, open_documents
 
 _CHANNELS = "channels.json"
@@ -42,9 +45,11 @@ _CHANNELS = "channels.json"
 class Registry:
     """The registry in a folder or under `gs://BUCKET/PREFIX`; the first write makes it."""
 
-    def __init__(self, place: Path | str | Documents) -> None:
+    def __init__(self, place: Path | str | Documents, trusted: PublicKey | None = None) -> None:
+        """`trusted` is the key that models have to be signed with; without one nobody looks."""
         self._documents = open_documents(place) if isinstance(place, Path | str) else place
         self._versions = Versions(self._documents)
+        self.signatures = Signatures(self._versions, trusted)
         self._log = DecisionLog(self._documents)
         self.place = self._documents.place
         self._where = self._documents.uri(_CHANNELS)
@@ -95,8 +100,14 @@ class Registry:
         return self._versions.get(number)
 
     def artifact(self, number: int, part: str, progress: Progress | None = None) -> Artifact:
-        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder."""
-        return self._versions.artifact(number, part, progress)
+        """A version's `model`, `evaluation` or `timings`, each byte checked, in a local folder.
+
+        Raises `ArtifactError` when it is not whole, or a model and not signed by whom one trusts.
+        """
+        found = self._versions.artifact(number, part, progress)
+        if part == MODEL:
+            self.signatures.require(number, found)
+        return found
 
     def document(self, number: int, name: str) -> dict[str, Any]:
         """A JSON object among a version's files; an empty one where there is no such file."""
@@ -166,7 +177,7 @@ class Registry:
             answers = asked is not None and (not began or not is_later(asked.time, began))
             if channels.candidate == version and not answers:
                 return []
-            self._require(version, channels, checked)
+            self._require(version, channels, checked, signed=False)
             made = channels.decision(PROPOSE, version, reason, actor, time)
             return [replace(made, answers=asked.number if asked and answers else None)]
 
@@ -405,13 +416,18 @@ class Registry:
             "again when fewer runs end at once"
         )
 
-    def _require(self, number: int, channels: Channels, checked: set[int]) -> None:
-        """The version is there and its model whole, which is looked at once for a decision."""
+    def _require(
+        self, number: int, channels: Channels, checked: set[int], *, signed: bool = True
+    ) -> None:
+        """The version is there and its model whole, which is looked at once for a decision.
+
+        A candidate may wait for its signature; what is to serve may not.
+        """
         if number in channels.removed:
             raise ArtifactError(f"{self.uri(number)}: removed by a pruning; name another version")
         if number not in checked:
             self.version(number)
-            self.artifact(number, MODEL)
+            (self if signed else self._versions).artifact(number, MODEL)
             checked.add(number)
 
     def _named(self, number: int | None) -> Version | None:

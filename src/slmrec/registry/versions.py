@@ -20,6 +20,8 @@ from slmrec.registry.reading import read_document
 from slmrec.storage.documents import ABSENT, Documents
 
 MODEL, EVALUATION, TIMINGS = "model", "evaluation", "timings"
+SIGNATURE = "model.sig"
+"""Beside the model, which it is of."""
 ITEM_TABLE = "items.parquet"
 """Of a version's model: which items it knows."""
 ATTEMPTS = 200
@@ -148,6 +150,20 @@ class Versions:
                 "registry from a copy"
             ) from None
 
+    def signature(self, number: int) -> bytes | None:
+        """The signature of a version's model; None where nobody has signed it."""
+        document = self._documents.read(_signature(number))
+        return None if document is None else document.content
+
+    def sign(self, number: int, signature: bytes) -> None:
+        """Keep a signature of a version's model, in the place of any that was there."""
+        before = self._documents.read(_signature(number))
+        generation = ABSENT if before is None else before.generation
+        if not self._documents.replace(_signature(number), signature, generation):
+            raise RegistryConflict(
+                f"{self.uri(number, SIGNATURE)}: somebody else signed it meanwhile; try again"
+            )
+
     def uri(self, number: int, name: str = "") -> str:
         """Where a version or one of its files lies, as `slmrec.storage.files.fetch` takes it."""
         return self._documents.uri(f"{_folder(number)}/{name}".rstrip("/"))
@@ -233,6 +249,10 @@ def _folder(number: int) -> str:
 
 def _record(number: int) -> str:
     return f"{_folder(number)}/version.json"
+
+
+def _signature(number: int) -> str:
+    return f"{_folder(number)}/{SIGNATURE}"
 
 
 def _claim_name(number: int) -> str:
