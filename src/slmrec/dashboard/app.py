@@ -1,13 +1,14 @@
 """The server: every page and its twin under /api, the reports in their frames, the decisions."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from litestar import Litestar, Request, Response, get, post
 from litestar.enums import ScopeType
@@ -15,6 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from slmrec.dashboard.deciding import decide, read_form
+from slmrec.dashboard.description import describe
 from slmrec.dashboard.pages import REPORTS, VIEWS
 from slmrec.dashboard.pages.models import report_bytes
 from slmrec.dashboard.pages.view import PageMissingError, View
@@ -90,6 +92,7 @@ def create_app(
         route_handlers=[
             *(handler for view in VIEWS for handler in _pages(desk, view)),
             *_reports(desk),
+            _description(desk),
             *_forms(desk),
             _style,
         ],
@@ -138,6 +141,16 @@ def _reports(desk: Desk) -> list[Any]:
         return _report(report_bytes(desk.records, request.path_params["version"]), scripts=False)
 
     return [of_run, of_version]
+
+
+def _description(desk: Desk) -> Any:
+    document = json.dumps(describe(VIEWS, login=bool(desk.access.token)), indent=1)
+
+    @get("/api/openapi.json", sync_to_thread=False)
+    def description() -> Response[str]:
+        return Response(document, media_type="application/json")
+
+    return description
 
 
 def _report(content: bytes | None, *, scripts: bool) -> Response[bytes]:
@@ -202,7 +215,9 @@ def _ours(path: str) -> str:
 
 
 def _see(path: str) -> Response[Any]:
-    return Response(b"", status_code=303, media_type="text/plain", headers={"location": path})
+    # A header holds ASCII, an address any letter.
+    place = quote(path, safe="/?&=%#:;,+@~!$'()*[]")
+    return Response(b"", status_code=303, media_type="text/plain", headers={"location": place})
 
 
 async def _fields(request: Ask) -> dict[str, str]:
