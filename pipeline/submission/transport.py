@@ -207,13 +207,13 @@ def no_other_credentials(prepared: "PreparedRequest") -> "PreparedRequest":
 
 def check_address(option: str, address: str) -> str:
     """An address without its last slash. Raises `ConfigError` when it is not one."""
+    if "@" in address:  # before it is read, so that no message can hold it
+        raise ConfigError(f"{option}: an address with credentials in it; leave them out")
     try:
         parts = urlsplit(address)
         named = parts.hostname and (parts.port or True)
     except ValueError:
         parts, named = urlsplit(""), None
-    if parts.username or parts.password:
-        raise ConfigError(f"{option}: an address with credentials in it; leave them out")
     if parts.scheme not in ("http", "https") or not named or parts.query or parts.fragment:
         raise ConfigError(f"{option} {address}: expected an address such as https://example.org")
     return address.rstrip("/")
