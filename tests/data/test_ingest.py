@@ -194,3 +194,35 @@ def test_movielens_is_whole_when_ingested(tmp_path, real_data):
     )
     assert card["rows_in"] == 100_836 == card["kept"] + card["filtered"]
     assert card["described_items"] == 9_742
+
+
+def test_a_log_is_written_empty_when_every_row_is_set_aside(ingested):
+    log = ingested("user,item,timestamp\nu1,,100\n,i2,200\n")
+    assert pl.read_parquet(log.file("interactions.parquet")).is_empty()
+    card = log.json("card.json")
+    assert (card["rows_in"], card["kept"], card["quarantined"]) == (2, 0, 2)
+    assert (card["users"], card["first"]) == (0, None)
+
+
+@pytest.mark.parametrize("content", [b"\x0b\n\x06,a\n", b"\x0c\n", b"\x1c\nx\n"])
+def test_an_item_file_is_refused_when_it_begins_with_control_characters(tmp_path, content):
+    (tmp_path / "log.csv").write_text("user,item,timestamp\nu1,i1,1\n")
+    (tmp_path / "items.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"items\.csv"):
+        ingest(
+            str(tmp_path / "log.csv"),
+            str(tmp_path / "items.csv"),
+            IngestInteractions(),
+            tmp_path,
+            Silent(),
+        )
+
+
+def test_a_file_is_refused_when_polars_panics_over_it(tmp_path, monkeypatch):
+    def panic(self, *_, **__):
+        raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+    (tmp_path / "log.csv").write_text("user,item,timestamp\nu1,i1,1\n")
+    monkeypatch.setattr(pl.LazyFrame, "collect", panic)
+    with pytest.raises(DataError, match=r"log\.csv: cannot be read \(called `Result"):
+        ingest(str(tmp_path / "log.csv"), "", IngestInteractions(), tmp_path, Silent())
