@@ -31,7 +31,7 @@ class Outcome:
     """Type and message of what it raised; empty where it returned."""
 
 
-def call(function: Callable[..., object], *arguments: Any, timeout: float = 60) -> Outcome:
+def call(function: Callable[..., object], *arguments: Any, timeout: float = 300) -> Outcome:
     """Call a function of this module in a fresh process and measure it."""
     context = multiprocessing.get_context("spawn")
     answers: Queue[Outcome] = context.Queue()

@@ -10,7 +10,7 @@ import pytest
 
 FOLDER_VARIABLE = "SLMREC_RELIABILITY"
 """Names the folder into which each promise's test of the whole writes what it counted."""
-Tell = Callable[[int, str, str, str], None]
+Tell = Callable[[int | str, str, str, str], None]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def tell() -> Tell:
     """
     started = time.monotonic()
 
-    def keep(row: int, promise: str, asked: str, measured: str) -> None:
+    def keep(row: int | str, promise: str, asked: str, measured: str) -> None:
         folder = os.environ.get(FOLDER_VARIABLE)
         if not folder:
             return

@@ -41,7 +41,7 @@ def test_readers_answer_when_thousands_of_inputs_are_broken(tell: Tell) -> None:
     for fuzzed in FUZZERS.values():
         fuzz(fuzzed, examples, repeatable=False)
     tell(
-        27,
+        "fuzz",
         "readers of files, settings and registry documents answer broken input",
         "a result or an error of ours",
         f"{len(FUZZERS)} readers × {examples:,} inputs, nothing else came out",
