@@ -142,7 +142,7 @@ def sign(
     registry = _registry(home, place)
     number = registry.find(which).number
     registry.signatures.add(number, read_private_key(key))
-    line_console().print(f"version {number} is signed")
+    table_console().print(f"version {number} is signed")
 
 
 @app.command()

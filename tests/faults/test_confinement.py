@@ -206,7 +206,9 @@ def test_a_version_does_not_call_itself_another(tmp_path, number):
     documents = Folder(tmp_path)
     record = json.dumps({**json.loads(VERSION), "number": number}).encode()
     documents.replace("versions/000001/version.json", record, "")
-    with pytest.raises(ArtifactError, match=r"says that it is version|not a version of this registry"):
+    with pytest.raises(
+        ArtifactError, match=r"says that it is version|not a version of this registry"
+    ):
         Registry(documents).version(1)
 
 
