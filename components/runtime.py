@@ -1,14 +1,17 @@
 """What every step does around its work: measure, report, and fail with one clear message."""
 
+import contextlib
+import fcntl
 import functools
 import inspect
 import json
 import os
+import re
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -36,6 +39,8 @@ EVIDENTLY_VARIABLE = "SLMREC_EVIDENTLY"
 """Set by the local run: the folder that keeps Evidently's reports of all runs, for `evidently ui`."""
 TIMEOUT_VARIABLE = "SLMREC_TIMEOUT_MINUTES"
 """Set by the compiled pipeline: how long the step may take; a week when it is not set."""
+MOST_MINUTES = 527040.0
+"""A year, which no timer refuses."""
 PROCESSES_VARIABLE = "SLMREC_PROCESSES"
 """How many processes a training step trains with, one a GPU; one when it is not set."""
 PUBLIC_KEY_VARIABLE = "SLMREC_PUBLIC_KEY"
@@ -93,8 +98,9 @@ def step(
                 failed(message)
                 print(f"{who}: {message}", file=sys.stderr, flush=True)
 
+            held = hold(Path(events)) if (events := os.environ.get(EVENTS_VARIABLE)) else None
             try:
-                with deadline(60 * _timeout_minutes(), ended):
+                with held or contextlib.nullcontext(), deadline(60 * _timeout_minutes(), ended):
                     processes = _processes() if trains and rank is None else 1
                     if rank is not None:
                         metadata = _part_of_step(function, progress, arguments, outputs)
@@ -149,6 +155,18 @@ def _part_of_step(
         return take_part(function, progress, arguments, outputs, Path(temporary))
 
 
+@contextlib.contextmanager
+def hold(events: Path) -> Iterator[None]:
+    """Show, while the block runs, that a process of the run with these events lives.
+
+    The system lets go for a process that is killed; a disk that knows no locks is told nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            fcntl.flock(stack.enter_context(events.open("ab")), fcntl.LOCK_SH)
+        yield
+
+
 def output_digest(path: Path) -> str:
     """Digest of an output: of a whole artifact through its checked manifest, or of a plain file.
 
@@ -172,13 +190,15 @@ def checkpoint_directory(
     return Path(folder) / f"{step_name}-{key[:16]}"
 
 
-def _timeout_minutes() -> int:
+def _timeout_minutes() -> float:
     value = os.environ.get(TIMEOUT_VARIABLE, "10080")
-    if not value.isdecimal() or int(value) < 1:
+    minutes = float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) else 0.0
+    if not 0 < minutes <= MOST_MINUTES:
         raise ConfigError(
-            f"{TIMEOUT_VARIABLE} is '{value}', expected how many minutes a step may take, 1 or more"
+            f"{TIMEOUT_VARIABLE} is '{value}', expected how many minutes a step may take, above 0 and "
+            f"at most {MOST_MINUTES:.0f}, like 90 or 0.5"
         )
-    return int(value)
+    return minutes
 
 
 def _processes() -> int:

@@ -22,13 +22,16 @@ from components.runtime import (
     EVENTS_VARIABLE,
     EVIDENTLY_VARIABLE,
     TEACHER_CACHE_VARIABLE,
+    hold,
     output_digest,
 )
 from pipeline.events import EventReader
 from pipeline.home import Home
+from pipeline.leftovers import TEMPORARY, sweep
 from pipeline.paths import PIPELINE_FILE, ROOT
 from pipeline.record import RunRecord, StepRecord
 from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
+from pipeline.task_cache import seal_entries
 from slmrec.errors import ArtifactError, SlmrecError
 
 
@@ -56,6 +59,7 @@ def run_pipeline(
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%d-%H%M%S-%f}"
+    sweep(home)
     folder = home.run(run_id)
     folder.mkdir(parents=True)
     runner = runner or Subprocesses()
@@ -95,6 +99,7 @@ def run_pipeline(
     }
     log = folder / "kfp.log"
     with (
+        hold(reader.path),
         _environment(folder, reader.path, kept) as environment,
         steps_end_with_us(runner.end),
         reader,
@@ -157,6 +162,7 @@ def _execute(
         local.init(**session)
         task_cache = kfp_cache.get_local_cache()
         assert task_cache is not None
+        seal_entries(task_cache)
         task_cache.get = verified(task_cache.get, keep)
         components.load_component_from_file(str(executed))(**parameters)
 
@@ -204,7 +210,7 @@ def _environment(
     folder: Path, events: Path, kept: Mapping[str, str]
 ) -> Iterator[Mapping[str, str]]:
     """Set what steps are told by variables; gives those that mean the same in a container."""
-    temporary = folder / "tmp"  # each KFP task leaves a folder behind
+    temporary = folder / TEMPORARY  # each KFP task leaves a folder behind
     temporary.mkdir()
     changes = {
         EVENTS_VARIABLE: str(events.resolve()),

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from pipeline.code import code_digest, image_name
 from pipeline.home import Home
-from slmrec.processes import end_children
+from slmrec.processes import end_children, orphans_adopted
 
 
 class StepRunner(Protocol):
@@ -76,18 +78,26 @@ class Subprocesses:
 
 @contextlib.contextmanager
 def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
-    """On Ctrl-C or termination `end` the running steps first, so that none goes on unseen."""
+    """On Ctrl-C or termination `end` the running steps first, so that none goes on unseen.
+
+    What a step that was killed has left running is ended, too, when the run fails.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         end()
         sys.stdout.flush()
         raise KeyboardInterrupt
 
+    others = {child.pid for child in psutil.Process().children()}
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, interrupt)
     try:
-        yield
+        with orphans_adopted():
+            yield
+    except BaseException:
+        end_children(spare=others)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

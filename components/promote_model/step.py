@@ -11,7 +11,7 @@ from slmrec.config import PromoteModel
 from slmrec.data.listing import SOURCE_FILES, parse_files
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import data_facts
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.gates import Gate, GatePolicy, Production, check_gates
 from slmrec.policy import load_policy
 from slmrec.progress import Progress
@@ -163,15 +163,20 @@ def _settle(
             f"{reason}; waits for a signature: registry sign {version.number}, then registry promote "
             f"{version.number}"
         )
-    store.promote(
-        version.number,
-        production.number if production else None,
-        reason=reason,
-        actor=ACTOR,
-        time=now,
-        evidence=evidence,
-        taken_back=seen,
-    )
+    try:
+        store.promote(
+            version.number,
+            production.number if production else None,
+            reason=reason,
+            actor=ACTOR,
+            time=now,
+            evidence=evidence,
+            taken_back=seen,
+        )
+    except RegistryConflict:
+        if store.channels().production != version.number:
+            raise
+        reason += "; another run of the same promoted it meanwhile"
     return version.number, reason
 
 

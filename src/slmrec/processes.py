@@ -1,11 +1,12 @@
 """Ending processes: what one has started, and one that hangs."""
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import psutil
 
@@ -13,6 +14,8 @@ from slmrec.errors import SlmrecError
 
 GRACE_SECONDS = 8.0
 """So long past its deadline a process ends even where no Python can run."""
+_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37
+"""Of Linux' prctl(2)."""
 
 
 @contextlib.contextmanager
@@ -45,7 +48,8 @@ def deadline(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
     )
     watch.start()
     try:
-        yield
+        with orphans_adopted():
+            yield
     finally:
         if not running.acquire(blocking=False):
             threading.Event().wait()  # woken by what the watch ended: it ends this process, too
@@ -53,17 +57,49 @@ def deadline(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def end_children(grace_seconds: float = 3.0) -> None:
-    """Terminate every process that this one started, and kill what does not go."""
-    children = psutil.Process().children(recursive=True)
+@contextlib.contextmanager
+def orphans_adopted() -> Iterator[None]:
+    """Be the parent of what children leave behind, so that `end_children` finds it.
+
+    Linux only; elsewhere a process whose parent ended first is lost sight of.
+    """
+    call = getattr(ctypes.CDLL(None), "prctl", None)
+    if call is None:
+        yield
+        return
+    before = ctypes.c_int()
+    call(_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    call(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        call(_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)
+
+
+def end_children(grace_seconds: float = 3.0, spare: Collection[int] = ()) -> None:
+    """Terminate every process that this one started, and kill what does not go.
+
+    Processes in `spare`, by their ids, are left alone with what they started.
+    """
+    children = _children(spare)
     for child in children:
         with contextlib.suppress(psutil.Error):
             child.terminate()
-    _, alive = psutil.wait_procs(children, timeout=grace_seconds)
+    psutil.wait_procs(children, timeout=grace_seconds)
+    alive = _children(spare)  # with what was started meanwhile
     for child in alive:
         with contextlib.suppress(psutil.Error):
             child.kill()
     psutil.wait_procs(alive, timeout=grace_seconds)
+
+
+def _children(spare: Collection[int]) -> list[psutil.Process]:
+    own = [child for child in psutil.Process().children() if child.pid not in spare]
+    found = list(own)
+    for child in own:
+        with contextlib.suppress(psutil.Error):
+            found += child.children(recursive=True)
+    return found
 
 
 def _spelled(seconds: float) -> str:

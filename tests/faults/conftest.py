@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.tiny import copy_code, finish, kill_group, start, started, wait_for
+
 FOLDER_VARIABLE = "SLMREC_RELIABILITY"
 """Names the folder into which each promise's test of the whole writes what it counted."""
 Tell = Callable[[int | str, str, str, str], None]
@@ -39,3 +41,30 @@ def tell() -> Tell:
         (Path(folder) / f"{row}.json").write_text(text + "\n", encoding="utf-8")
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code whose gates a tiny model passes."""
+    return copy_code(tmp_path_factory.mktemp("faults") / "code")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a tiny run that nothing disturbed, and one after it that had nothing to do."""
+    home = tmp_path_factory.mktemp("undisturbed") / "home"
+    for _ in range(2):
+        finish(start(code, home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def half(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the data steps of a tiny run, which was ended when the first training began."""
+    home = tmp_path_factory.mktemp("half") / "home"
+    process = start(code, home)
+    try:
+        assert wait_for(lambda: "pretrain_items" in started(home), process, 600)
+    finally:
+        kill_group(process)
+    return home

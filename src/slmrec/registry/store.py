@@ -2,12 +2,14 @@
 
     versions/000001/       model/, evaluation/, timings/, reference/, claim.json, version.json;
                            model.sig where somebody has signed the model
+    origins/               which version a model of one evaluation, code and settings is
     channels.json          which version serves, which is the candidate, and what led there
     decisions/             every proposal, promotion, refusal, rollback and removal; only ever added
 
-A version is claimed by its number and there once `version.json` is, which is written last. The
-channels move by compare-and-swap: under a lock in a folder, by generation in a bucket. There is no
-clock here: the caller says who acts and when.
+A version is claimed by its number and there once `version.json` is, which is written last. Of two
+runs that register the same at once, one is the version, and both name it. The channels move by
+compare-and-swap: under a lock in a folder, by generation in a bucket. There is no clock here: the
+caller says who acts and when.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from slmrec.artifacts import MANIFEST, Artifact, canonical_json, open_artifact
+from slmrec.artifacts import MANIFEST, Artifact, canonical_json, digest_text, open_artifact
 from slmrec.data.listing import Files, parse_files
 from slmrec.errors import ArtifactError, RegistryConflict
 from slmrec.progress import Progress
@@ -26,7 +26,7 @@ ITEM_TABLE = "items.parquet"
 """Of a version's model: which items it knows."""
 ATTEMPTS = 200
 """How often something is tried again after somebody else came first."""
-_FOLDER = "versions"
+_FOLDER, _ORIGINS = "versions", "origins"
 _SOURCE = "reference/source.json"
 _WHOLE = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/version\.json")
 _CLAIMED = re.compile(rf"{_FOLDER}/([0-9]{{6,}})/.+")
@@ -197,13 +197,47 @@ class Versions:
         if source is not None:
             self._documents.replace(f"{_folder(number)}/{_SOURCE}", _document(source), ABSENT)
         name = str(model.properties["name"])
+        facts = f"{_folder(number)}/reference/facts.json"
+        self._documents.replace(facts, _document(asdict(data)), ABSENT)
         added = Version(number, name, **asdict(origin), data=data, added=time)
-        for path, content in (
-            (f"{_folder(number)}/reference/facts.json", asdict(data)),
-            (_record(number), asdict(added)),
-        ):
-            self._documents.replace(path, _document(content), ABSENT)
-        return self.get(number)
+        first = self._first(added, gone)
+        self._documents.replace(_record(first.number), _document(asdict(first)), ABSENT)
+        if first.number != number:
+            self.remove(number)
+        return self.get(first.number)
+
+    def _first(self, added: Version, gone: Sequence[int]) -> Version:
+        """What this origin is registered as: `added`, unless another addition of it was faster.
+
+        Both are whole but for `version.json`, so whoever comes second may write that for the first.
+        """
+        name, content = _origin_name(added.origin), _document(asdict(added))
+        for _ in range(ATTEMPTS):
+            document = self._documents.read(name)
+            if document is not None:
+                first = self._registered(name, document.content)
+                if first.number not in gone and first.number in self.claimed():
+                    return first
+            expected = ABSENT if document is None else document.generation
+            if self._documents.replace(name, content, expected):
+                return added
+        raise self._overtaken()
+
+    def _registered(self, name: str, content: bytes) -> Version:
+        where = self._documents.uri(name)
+        number = _parsed(content, where).get("number")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ArtifactError(
+                f"{where}: names version {str(number)[:60]!r}, expected a number; remove the file and "
+                "run the pipeline again"
+            )
+        return self._parse(_record(number), content)
+
+    def _overtaken(self) -> RegistryConflict:
+        return RegistryConflict(
+            f"{self._documents.place}: {ATTEMPTS} times another run was faster; try again when fewer "
+            "runs end at once"
+        )
 
     def remove(self, number: int) -> None:
         """Remove all files of a number; it is no version from the first on."""
@@ -222,9 +256,7 @@ class Versions:
             number = max((*claimed, *gone), default=0) + 1
             if self._documents.replace(_claim_name(number), claim, ABSENT):
                 return number
-        raise RegistryConflict(
-            f"{self._documents.place}: {ATTEMPTS} times another run took the number first; try again"
-        )
+        raise self._overtaken()
 
     def _parse(self, name: str, content: bytes) -> Version:
         where = self._documents.uri(name)
@@ -253,6 +285,10 @@ def _record(number: int) -> str:
 
 def _signature(number: int) -> str:
     return f"{_folder(number)}/{SIGNATURE}"
+
+
+def _origin_name(origin: Origin) -> str:
+    return f"{_ORIGINS}/{digest_text(canonical_json(asdict(origin)))}.json"
 
 
 def _claim_name(number: int) -> str:

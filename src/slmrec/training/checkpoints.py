@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,15 @@ class Standing:
             self.stale += 1
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint and what it holds."""
+
+    artifact: Artifact
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
 def learned_state(module: nn.Module) -> dict[str, Tensor]:
     """The weights and buffers that training may change: what is frozen may be billions of weights."""
     frozen = {name for name, weight in module.named_parameters() if not weight.requires_grad}
@@ -116,20 +126,14 @@ class Checkpoints:
         """Put module, optimizer and generators where the newest checkpoint left them.
 
         Returns a fresh standing, and changes nothing, when there is none that can be used, or not the
-        same one for every process. Raises `ArtifactError` when its tensors are no safetensors.
+        same one for every process.
         """
         found = self._newest()
-        epoch = 0 if found is None else int(found.properties["epoch"])
+        epoch = 0 if found is None else int(found.artifact.properties["epoch"])
         everyones = self._world.gather(torch.tensor([epoch]))
         if found is None or any(int(theirs) != epoch for theirs in everyones):
             return Standing()
-        try:
-            tensors = load_file(found.file(TENSORS))
-        except SafetensorError as error:
-            raise ArtifactError(
-                f"{found.file(TENSORS)}: no safetensors ({error}); remove {found.path} and train anew"
-            ) from None
-        state = found.json(STATE)
+        tensors, state = found.tensors, found.state
         module.load_state_dict(_part(tensors, "module"), strict=False)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _part(tensors, "optimizer").items():
@@ -140,7 +144,7 @@ class Checkpoints:
         rng.bit_generator.state = state["generator"]
         _set_torch_generators(_part(tensors, f"generator.{self._world.rank}"), self._world.device)
         best = Best(state["best_ndcg"], state["best_epoch"], _part(tensors, "best"))
-        self._progress.say(f"going on after epoch {epoch} from {found.path}")
+        self._progress.say(f"going on after epoch {epoch} from {found.artifact.path}")
         counters = {name: state[name] for name in ("step", "tokens", "seconds", "stale")}
         history = [dict(entry) for entry in state["history"]]
         return Standing(epoch=epoch, **counters, history=history, best=best)
@@ -210,18 +214,21 @@ class Checkpoints:
         left = self._directory.glob(".epoch-*")
         return [*sorted(self._directory.glob("epoch-*"), reverse=True), *left]
 
-    def _newest(self) -> Artifact | None:
-        """The newest checkpoint of this training that is whole."""
+    def _newest(self) -> "_Loaded | None":
+        """The newest checkpoint of this training that is whole.
+
+        It is read at once: another run of the same training may remove it.
+        """
         for place in self._all() if self._directory is not None else []:
             if place.name.startswith("."):
                 continue
             try:
                 found = open_artifact(place, KIND)
-            except (ArtifactError, OSError) as error:
+                if found.properties["training"] == self._identity:
+                    return _Loaded(found, load_file(found.file(TENSORS)), found.json(STATE))
+            except (ArtifactError, OSError, SafetensorError, ValueError) as error:
                 self._progress.say(f"checkpoint not used: {error}")
                 continue
-            if found.properties["training"] == self._identity:
-                return found
             self._progress.say(
                 f"checkpoint not used: {place} belongs to a training with other settings or data"
             )
