@@ -34,9 +34,9 @@ def entry(name, ndcg, backbone, size=1_000_000):
     }
 
 
-def good():
+def good(users=500):
     metrics = {
-        "users": 500,
+        "users": users,
         "items": 400,
         "models": [
             entry("teacher", 0.052, 800_000),
@@ -47,16 +47,23 @@ def good():
             compared("int8", "popularity", [0.01, 0.03]),
             compared("int8", "transitions", [-0.002, 0.004]),
         ],
-        "segments": [group("light"), group("heavy"), group("new", enough_users=False)],
+        "segments": [
+            group("light", users=users - 100),
+            group("heavy", users=100),
+            group("new", enough_users=False, users=9),
+            group("head", kind="target", users=users - 150),
+            group("tail", kind="target", users=150),
+        ],
     }
     return metrics, {"int8": {"batch1_p50": 0.2, "batch1_p95": 0.4}}
 
 
-def group(name, *, difference=-0.001, p=0.4, enough_users=True):
+def group(name, *, kind="history", users=300, difference=-0.001, p=0.4, enough_users=True):
     pair = {"a": "int8", "b": "student", "difference": difference, "p_holm": p}
     return {
-        "kind": "history",
+        "kind": kind,
         "name": name,
+        "users": users,
         "enough_users": enough_users,
         "comparisons": [pair],
     }
@@ -102,7 +109,6 @@ def test_every_gate_passes_when_the_candidate_is_good():
 
 CANDIDATE = ("models", 2)
 WORSE = [
-    (("users",), 199, "users_evaluated"),
     (("comparisons", 0, "ci95"), [0.0, 0.02], "above_popularity"),
     (("comparisons", 1, "ci95"), [-0.02, -0.001], "not_below_transitions"),
     (("models", 1, "metrics", "ndcg@10", "value"), 0.0506, "close_to_student"),
@@ -118,6 +124,11 @@ def test_a_gate_refuses_when_its_number_is_too_bad(path, value, gate):
     metrics, timings = good()
     put(metrics, path, value)
     assert refused(metrics, timings) == {gate}
+
+
+def test_too_few_users_refuse():
+    assert refused(*good(users=199)) == {"users_evaluated"}
+    assert refused(*good(users=200)) == set()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "fast", True])
@@ -151,12 +162,12 @@ def test_latency_refuses_when_it_is_too_long_or_missing(value):
 
 def test_a_candidate_that_is_worse_for_one_group_alone_is_refused_by_that_gate():
     metrics, timings = good()
-    metrics["segments"][0] = group("light", difference=-0.01, p=0.049)
+    metrics["segments"][0] = group("light", users=400, difference=-0.01, p=0.049)
     assert refused(metrics, timings) == {"no_group_hurt"}
     assert check(metrics, timings)["no_group_hurt"].found == "history: light -0.0100"
-    metrics["segments"][0] = group("light", difference=-0.01, p=0.051)
+    metrics["segments"][0] = group("light", users=400, difference=-0.01, p=0.051)
     assert refused(metrics, timings) == set()
-    metrics["segments"][0] = group("light", difference=0.01, p=0.001)  # better
+    metrics["segments"][0] = group("light", users=400, difference=0.01, p=0.001)  # better
     assert refused(metrics, timings) == set()
 
 
@@ -164,8 +175,18 @@ def test_groups_of_too_few_users_are_not_judged_and_none_at_all_refuses():
     metrics, timings = good()
     metrics["segments"][2] = group("new", difference=-0.5, p=0.0, enough_users=False)
     assert refused(metrics, timings) == set()
-    metrics["segments"] = metrics["segments"][2:]
+    for one in metrics["segments"]:
+        one["enough_users"] = False
     assert refused(metrics, timings) == {"no_group_hurt"}
+
+
+@pytest.mark.parametrize("place", [0, 1, 3, 4])
+def test_a_group_that_was_left_out_refuses(place):
+    metrics, timings = good()
+    del metrics["segments"][place]
+    assert refused(metrics, timings) == {"no_group_hurt"}
+    gate = check(metrics, timings)["no_group_hurt"]
+    assert gate.found == "not measured for every group"
 
 
 @pytest.mark.parametrize(("newest", "passes"), [(NEWEST, True), (NEWEST + 1, False)])
@@ -178,12 +199,12 @@ def test_data_older_than_productions_refuse(newest, passes):
 def test_without_a_number_of_users_nothing_that_needs_it_passes(value):
     metrics, timings = good()
     metrics["users"] = value
-    assert refused(metrics, timings) == {"users_evaluated", "coverage"}
+    assert refused(metrics, timings) == {"users_evaluated", "coverage", "no_group_hurt"}
 
 
 def test_coverage_is_a_share_of_what_so_many_lists_can_hold():
-    metrics, timings = good()
-    metrics |= {"users": 200, "items": 400_000}
+    metrics, timings = good(users=200)
+    metrics["items"] = 400_000
     put(metrics, (*CANDIDATE, "lists", "coverage"), 0.002)  # 800 items of 2,000 places
     assert check(metrics, timings)["coverage"].found == "0.4"
 

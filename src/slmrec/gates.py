@@ -4,7 +4,7 @@ A gate that cannot be computed refuses. None passes because a number was missing
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +15,10 @@ from slmrec.config import Positive, Rate, Section, Share
 HEADLINE = "ndcg@10"
 PRODUCTION = "production"
 LIST_LENGTH = 10
+WHOLE = ("history", "target")
+"""Kinds of groups that share the users out among them."""
+NEW = "new"
+"""A group of users who are in another group of their kind, too."""
 PositiveReal = Annotated[float, Field(gt=0)]
 
 
@@ -152,10 +156,11 @@ def _no_group_below(
 ) -> Gate:
     """Every group that has enough users must be there with a difference that can be read."""
     hurt, judged, readable = [], 0, True
-    for group in metrics.get("segments") or ():
+    groups = _entries(metrics, "segments")
+    for group in groups:
         if group.get("enough_users") is False:
             continue
-        pairs = group.get("comparisons") or ()
+        pairs = _entries(group, "comparisons")
         mine = [one for one in pairs if (one.get("a"), one.get("b")) == (name, other)]
         pair: Mapping[str, Any] = mine[0] if mine else {}
         difference, p = _number(pair.get("difference")), _number(pair.get("p_holm"))
@@ -165,12 +170,26 @@ def _no_group_below(
         elif difference < 0 and p < policy.max_group_p:
             hurt.append(f"{group.get('kind')}: {group.get('name')} {difference:+.4f}")
     found = "; ".join(hurt) if hurt else f"none of {judged}" if judged else "not measured"
+    complete = readable and _everybody_in(groups, metrics.get("users"))
     return Gate(
         gate,
-        bool(judged) and readable and not hurt,
-        found if readable else "not measured for every group",
+        bool(judged) and complete and not hurt,
+        found if complete else "not measured for every group",
         f"no group of users with a loss to {other} at p < {policy.max_group_p:g}, corrected",
         f"metrics.json: segments, {name} − {other}",
+    )
+
+
+def _everybody_in(groups: Sequence[Mapping[str, Any]], users: Any) -> bool:
+    """Whether no group was left out: each way of grouping in `WHOLE` holds every user once."""
+    return all(
+        sum(
+            _number(group.get("users")) or 0.0
+            for group in groups
+            if group.get("kind") == kind and group.get("name") != NEW
+        )
+        == _number(users)
+        for kind in WHOLE
     )
 
 
@@ -262,11 +281,11 @@ def _not_below_production(
 def _latency_to_production(
     timings: Mapping[str, Any], name: str, production: Production | None, policy: GatePolicy
 ) -> Gate:
-    theirs = _positive(_number(_at(timings, PRODUCTION, "batch1_p50")))
-    mine = _positive(_number(_at(timings, name, "batch1_p50")))
     evidence = f"timings.json: batch1_p50 of {name} and {PRODUCTION}, taken in turns"
     if production is None:
         return Gate("latency_to_production", True, "no production yet", "nothing", evidence)
+    theirs = _positive(_number(_at(timings, PRODUCTION, "batch1_p50")))
+    mine = _positive(_number(_at(timings, name, "batch1_p50")))
     increase = None if mine is None or theirs is None else mine / theirs - 1
     return _at_most(
         "latency_to_production", increase, policy.max_latency_increase, evidence, percent=True
@@ -314,16 +333,15 @@ def _at_most(
 
 def _model(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A model's entry; an empty one when it is not there, from which every gate refuses."""
-    for model in metrics.get("models") or ():
+    for model in _entries(metrics, "models"):
         if name and model.get("name") == name:
-            found: Mapping[str, Any] = model
-            return found
+            return model
     return {}
 
 
 def _difference(metrics: Mapping[str, Any], a: str, b: str) -> tuple[float, float] | None:
     """95 % interval of `a` minus `b`, whichever way round it was recorded."""
-    for comparison in metrics.get("comparisons") or ():
+    for comparison in _entries(metrics, "comparisons"):
         pair = (comparison.get("a"), comparison.get("b"))
         if comparison.get("metric") != HEADLINE or pair not in ((a, b), (b, a)):
             continue
@@ -335,6 +353,12 @@ def _difference(metrics: Mapping[str, Any], a: str, b: str) -> tuple[float, floa
             return None
         return (low, high) if pair == (a, b) else (-high, -low)
     return None
+
+
+def _entries(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The objects of a list; none where there is no list."""
+    found = content.get(key)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def _at(content: Any, *keys: str | int) -> Any:

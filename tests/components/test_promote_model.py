@@ -55,6 +55,10 @@ class Workshop:
                 write_json(directory / "weights.json", seed)
             models.append(str(path))
         self._evaluation(ndcg, candidate)
+        return self.promote_again(models, config=config, started=started)
+
+    def promote_again(self, models, *, config=CONFIG, started=WHEN):
+        """Promote one of some models by the evaluation that is there."""
         metadata = run(
             str(self.folder / "evaluation"),
             str(self.folder / "timings"),
@@ -95,14 +99,16 @@ class Workshop:
             ],
             "segments": [
                 {
-                    "kind": "history",
-                    "name": "light",
+                    "kind": kind,
+                    "name": name,
+                    "users": 5000,
                     "enough_users": True,
                     "comparisons": [
                         {"a": "int8", "b": other, "difference": 0.0, "p_holm": 1.0}
                         for other in ("student", "production")
                     ],
                 }
+                for kind, name in (("history", "light"), ("target", "head"))
             ],
             "comparisons": [
                 {"a": "int8", "b": other, "metric": "ndcg@10", "ci95": [0.01, 0.02]}
