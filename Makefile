@@ -32,8 +32,8 @@ test: setup ## set up, then run the tests (about 7 minutes on 2 cores)
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
 
-test-faults: setup $(FUZZER_READY) ## set up, then every crash and attack that 'make test' tries a few of; RELIABILITY=DIR keeps its counts
-	$(TEST_ENV) $(if $(RELIABILITY),SLMREC_RELIABILITY=$(RELIABILITY)) $(BIN)/python -m pytest -m 'not docker' tests/faults
+test-faults: setup $(FUZZER_READY) ## set up, then every crash and attack that 'make test' tries a few of, and docs/reliability.md (hours)
+	$(TEST_ENV) $(if $(RELIABILITY),SLMREC_RELIABILITY=$(RELIABILITY)) $(BIN)/python benchmarks/reliability.py
 
 test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
-from slmrec.errors import ConfigError, SlmrecError
+from slmrec.errors import ConfigError, SlmrecError, disk_trouble
 from slmrec.processes import deadline
 from slmrec.progress import EventFile, LogLines, Progress, Silent
 from slmrec.registry.store import Registry
@@ -116,14 +116,16 @@ def step(
                             events=os.environ.get(EVENTS_VARIABLE),
                             import_from=ROOT,
                         )
-            except (SlmrecError, OSError) as error:
-                code = getattr(error, "exit_code", SlmrecError.exit_code)
-                failed(str(error), code)
-                print(f"{who}: {error}", file=sys.stderr)
-                raise SystemExit(code) from error
             except Exception as error:
-                failed(f"{type(error).__name__}: {error}")
-                raise
+                told = str(error) if isinstance(error, SlmrecError) else disk_trouble(error)
+                if told is None and not isinstance(error, OSError):
+                    failed(f"{type(error).__name__}: {error}")
+                    raise
+                told = told or str(error)
+                code = getattr(error, "exit_code", SlmrecError.exit_code)
+                failed(told, code)
+                print(f"{who}: {told}", file=sys.stderr)
+                raise SystemExit(code) from error
             if rank:
                 return {}
             paths = {port: arguments[port] for port in outputs}

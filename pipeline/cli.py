@@ -20,7 +20,7 @@ from pipeline.sizing import resources
 from pipeline.submit import submit
 from pipeline.terminal import INTERRUPTED, line_console, table_console
 from pipeline.trigger import trigger
-from slmrec.errors import ConfigError, GateRefusal, SlmrecError
+from slmrec.errors import ConfigError, GateRefusal, SlmrecError, disk_trouble
 
 app = typer.Typer(
     add_completion=False,
@@ -52,8 +52,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
+        told = disk_trouble(error) or f"{place}{error.strerror or error}"
         line_console(stderr=True).print(
-            f"error: {place}{error.strerror or error}", style="red", markup=False
+            f"error: {told}", style="red", markup=False
         )
         sys.exit(SlmrecError.exit_code)
 

@@ -34,6 +34,9 @@ from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from pipeline.task_cache import seal_entries
 from slmrec.errors import ArtifactError, SlmrecError
 
+LITTLE_ROOM = 64 * 1024
+"""Bytes; with less on its disk a step may not be able to tell what happened to it."""
+
 
 class StepFailedError(SlmrecError):
     """A step ended with an error; `exit_code` is the one that the step asked for."""
@@ -112,12 +115,15 @@ def run_pipeline(
         }
         try:
             _execute(executed, parameters, session, keep, log)
-        except (RuntimeError, *runner.errors) as error:
+        except RuntimeError as error:
+            said = _ended_unseen(folder) if unfinished else str(error)
+            raise _failure(reader, [*unfinished], said, log) from error
+        except runner.errors as error:
             raise _failure(reader, [*unfinished], str(error), log) from error
         # KFP takes a container that is gone before it is asked for its exit code for one that did well.
         reader.drain()
         if unfinished:
-            raise _failure(reader, [*unfinished], "ended without a word", log)
+            raise _failure(reader, [*unfinished], _ended_unseen(folder), log)
     record.seconds = (datetime.now(UTC) - started).total_seconds()
     return record
 
@@ -135,6 +141,20 @@ def for_this_machine(compiled: str) -> str:
     for executor in pipeline["deploymentSpec"]["executors"].values():
         executor["container"].pop("resources", None)
     return yaml.safe_dump(pipeline, sort_keys=True)
+
+
+def _ended_unseen(folder: Path) -> str:
+    """What to say of a step that could not say why it ended."""
+    free = shutil.disk_usage(folder).free
+    if free < LITTLE_ROOM:
+        return (
+            f"ended without a word: {folder}: {free:,} bytes are free on its disk; make room there and "
+            "run the same command again, what was finished stays"
+        )
+    return (
+        "ended without a word, as a process does that the system kills for its memory; the log holds "
+        "what it printed, the same command goes on after the last finished step"
+    )
 
 
 def _failure(

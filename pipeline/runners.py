@@ -14,7 +14,7 @@ import psutil
 
 from pipeline.code import code_digest, image_name
 from pipeline.home import Home
-from slmrec.processes import end_children, orphans_adopted
+from slmrec.processes import end_children, orphans_ended
 
 
 class StepRunner(Protocol):
@@ -80,7 +80,7 @@ class Subprocesses:
 def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
     """On Ctrl-C or termination `end` the running steps first, so that none goes on unseen.
 
-    What a step that was killed has left running is ended, too, when the run fails.
+    What a step that was killed has left running is ended, too, at once and when the run fails.
     """
 
     def interrupt(number: int, frame: object) -> None:
@@ -93,7 +93,7 @@ def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
     for number in before:
         signal.signal(number, interrupt)
     try:
-        with orphans_adopted():
+        with orphans_ended(_is_a_step):
             yield
     except BaseException:
         end_children(spare=others)
@@ -101,3 +101,8 @@ def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_a_step(process: psutil.Process) -> bool:
+    """Whether KFP has started it: the command of every task in the compiled file is a shell's."""
+    return process.cmdline()[:2] == ["sh", "-ec"]

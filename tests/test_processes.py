@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from pipeline.paths import ROOT
-from slmrec.processes import deadline
+from slmrec.processes import deadline, end_children
 
 HANGS = """
 import subprocess, sys, time
@@ -66,6 +66,59 @@ def test_work_does_not_end_well_when_it_waits_for_a_child_that_is_ended(other: s
     assert "took longer than" in done.stdout.splitlines()[0]
     assert "ended well" not in done.stdout
     assert seconds < 0.5 + 10
+
+
+ORPHAN = """
+import subprocess, time
+from slmrec.processes import deadline
+
+with deadline(0.5, lambda message: None):
+    lost = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; setsid sleep 600 >/dev/null & echo $!"], stdout=subprocess.PIPE
+    )
+    print(int(lost.stdout.readline()), flush=True)
+    lost.wait()
+    time.sleep(600)
+"""
+"""Starts a process in a session of its own, whose parent ends at once, and that does not listen."""
+
+
+def test_what_lost_its_parent_ends_when_the_deadline_passes() -> None:
+    done, seconds = run(ORPHAN)
+    assert done.returncode == 4
+    assert seconds < 0.5 + 10
+    orphan = int(done.stdout)
+    assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie"
+
+
+KILLED = """
+import subprocess, sys, time
+from slmrec.processes import orphans_ended
+
+step = "trap '' TERM; sleep 600 & echo $!; kill -9 $$"
+with orphans_ended(lambda child: child.cmdline()[:1] == ["sh"], every_seconds=0.2):
+    killed = subprocess.Popen(["sh", "-ec", step], stdout=subprocess.PIPE, text=True)
+    print(killed.stdout.read(), killed.wait(), flush=True)  # until nobody holds the pipe
+"""
+"""A step that is killed while what it has started keeps its standard output open."""
+
+
+def test_what_a_killed_child_has_left_ends_so_that_nobody_waits_for_it() -> None:
+    done, seconds = run(KILLED)
+    orphan, code = done.stdout.split()
+    assert code == "-9", done.stderr
+    assert seconds < 10
+    assert not psutil.pid_exists(int(orphan)) or psutil.Process(int(orphan)).status() == "zombie"
+
+
+def test_processes_that_were_there_before_are_spared() -> None:
+    before, after = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    end_children(spare={before.pid})
+    assert not psutil.pid_exists(after.pid)
+    assert psutil.Process(before.pid).status() == psutil.STATUS_SLEEPING
+    after.wait()
+    end_children()
+    before.wait()
 
 
 def test_process_ends_when_even_python_cannot_run() -> None:

@@ -93,24 +93,26 @@ def run(
         "evaluation": measured.digest,
         "sequences": facts.sequences_digest,
     }
-    store.propose(
-        version.number,
-        reason=f"candidate of the run of {started}",
-        actor=ACTOR,
-        time=now,
-        began=started,
-    )
-    promoted, reason = _settle(store, version, production, gates, now, evidence, settings.approval)
-    previous = production.number if production else None
-    content = {
-        "gates": [asdict(gate) for gate in gates],
-        "version": version.number,
-        "promoted": promoted,
-        "previous": previous,
-        "reason": reason,
-    }
     inputs = {"evaluation": measured, "timings": timed, "sequences": data.artifact}
+    # Begun before anything is decided: where it cannot be written, nothing moves.
     with publish(Path(promotion), KIND, config=config, inputs=inputs) as directory:
+        store.propose(
+            version.number,
+            reason=f"candidate of the run of {started}",
+            actor=ACTOR,
+            time=now,
+            began=started,
+        )
+        promoted, reason = _settle(
+            store, version, production, gates, now, evidence, settings.approval
+        )
+        content = {
+            "gates": [asdict(gate) for gate in gates],
+            "version": version.number,
+            "promoted": promoted,
+            "previous": production.number if production else None,
+            "reason": reason,
+        }
         write_json(directory / "promotion.json", content)
     progress.update(1, 1)
     return {

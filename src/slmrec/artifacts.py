@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slmrec.confinement import leads_out, objection
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, naming
 from slmrec.mounts import mounted_uri
 
 SCHEMA_VERSION = 1
@@ -64,7 +64,8 @@ def canonical_json(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys; the same value gives the same bytes."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    with naming(path):
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def digest_text(text: str) -> str:
@@ -104,7 +105,8 @@ def publish(
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = _staging(directory)
     try:
-        yield staging
+        with naming(directory):
+            yield staging
         files = sorted(path for path in staging.rglob("*") if path.is_file())
         for path in files:
             if path.suffix not in ALLOWED_SUFFIXES:

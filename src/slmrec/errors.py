@@ -12,7 +12,21 @@
 A message names the file or field, what was found, what was expected, and what to do next.
 """
 
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_TOLD = re.compile(
+    r"(?P<full>No space left on device|Disk quota exceeded|requested and \d+ written)"
+    r"|Permission denied|Operation not permitted|Read-only file system"
+)
+"""How libraries that raise errors of their own tell of a disk."""
 
 
 class SlmrecError(Exception):
@@ -55,3 +69,32 @@ class GateRefusal(SlmrecError):
     """The run finished and its gates refused promotion."""
 
     exit_code = 5
+
+
+@contextlib.contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Have an `OSError` that names no file name `place`; the system names none when a write fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        short = error.errno is None and _TOLD.search(str(error)) is not None  # from numpy
+        code = errno.ENOSPC if short else error.errno
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(place)) from error
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What a full or closed disk has kept from being written, and what to do; None of other errors."""
+    if isinstance(error, OSError) and error.errno in (*_FULL, *_CLOSED):
+        full = error.errno in _FULL
+        place = f"{error.filename2 or error.filename}: " if error.filename else ""
+        what = f"{place}{error.strerror}"
+    elif (told := _TOLD.search(str(error))) is not None:
+        full, what = told["full"] is not None, " ".join(str(error).split())[:300]
+    else:
+        return None
+    cure = "make room there" if full else "let this user write there"
+    return f"{what}; {cure} and run the same command again, what was finished stays"

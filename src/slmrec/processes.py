@@ -93,13 +93,62 @@ def end_children(grace_seconds: float = 3.0, spare: Collection[int] = ()) -> Non
     psutil.wait_procs(alive, timeout=grace_seconds)
 
 
+@contextlib.contextmanager
+def orphans_ended(
+    started_here: Callable[[psutil.Process], bool], every_seconds: float = 1.0
+) -> Iterator[None]:
+    """Adopt orphans and end them while the block runs.
+
+    A step that was killed cannot end what it had started, which then keeps its pipes open for ever.
+    `started_here` tells, of a child that was not there before, whether this process has started it.
+    """
+    stop = threading.Event()
+    before = {child.pid for child in psutil.Process().children()}
+
+    def look() -> None:
+        seen: set[psutil.Process] = set()
+        while not stop.wait(every_seconds):
+            children = psutil.Process().children()
+            strange = {
+                child
+                for child in children
+                if child.pid not in before and not _holds(started_here, child)
+            }
+            for orphan in (
+                strange & seen
+            ):  # twice: what is being started does not say yet what it is
+                for process in (*_descendants(orphan), orphan):
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+            seen = strange
+
+    watch = threading.Thread(target=look, daemon=True)
+    with orphans_adopted():
+        watch.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watch.join()
+
+
+def _holds(said: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
+    """Whether it is so, or the process is gone meanwhile."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or said(process)
+    except psutil.Error:
+        return True
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
+
+
 def _children(spare: Collection[int]) -> list[psutil.Process]:
     own = [child for child in psutil.Process().children() if child.pid not in spare]
-    found = list(own)
-    for child in own:
-        with contextlib.suppress(psutil.Error):
-            found += child.children(recursive=True)
-    return found
+    return [*own, *(one for child in own for one in _descendants(child))]
 
 
 def _spelled(seconds: float) -> str:

@@ -37,17 +37,12 @@ class Workshop:
             write_json(directory / "card.json", card)
             write_json(directory / "source.json", {"interactions/log.csv": [70, "d"]})
 
-    def promote(
-        self,
-        *,
-        seed=1,
-        ndcg=0.05,
-        candidate="int8",
-        names=("pruned", "int8"),
-        config=CONFIG,
-        started=WHEN,
-    ):
+    def promote(self, *, config=CONFIG, started=WHEN, **run):
         """Promote the candidate of a run whose models differ by `seed`."""
+        return self.promote_again(self.prepare(**run), config=config, started=started)
+
+    def prepare(self, *, seed=1, ndcg=0.05, candidate="int8", names=("pruned", "int8")):
+        """Make the models of a run and its evaluation; gives the models' places."""
         models = []
         for name in names:
             path = self.folder / f"{name}-{seed}"
@@ -55,7 +50,7 @@ class Workshop:
                 write_json(directory / "weights.json", seed)
             models.append(str(path))
         self._evaluation(ndcg, candidate)
-        return self.promote_again(models, config=config, started=started)
+        return models
 
     def promote_again(self, models, *, config=CONFIG, started=WHEN):
         """Promote one of some models by the evaluation that is there."""

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from components.runtime import (
     EVENTS_VARIABLE,
     TIMEOUT_VARIABLE,
     checkpoint_directory,
+    hold,
     step,
 )
 from slmrec.artifacts import Artifact, open_artifact, publish
@@ -22,6 +25,10 @@ def make_thing(progress, part: str, thing: str):
         raise DataError("log.csv: 3 columns, expected 4")
     if part == "broken":
         raise ZeroDivisionError("by zero")
+    if part == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "/small/thing")
+    if part == "told by a library":
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
     with publish(Path(thing), "thing"):
         pass
     return {"headline": "made", "unknown": None}
@@ -69,14 +76,56 @@ def test_expected_error_becomes_one_line_and_its_exit_code(
     assert failed["exit_code"] == 3
 
 
+@pytest.mark.parametrize(
+    "value", ["2h", "", "0", "0.0", "-1", "1e3", "nan", "inf", "527041", "\u0661", "1."]
+)
 def test_timeout_is_named_when_it_is_no_number_of_minutes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(TIMEOUT_VARIABLE, "2h")
+    monkeypatch.setenv(TIMEOUT_VARIABLE, value)
     with pytest.raises(SystemExit) as stopped:
         make_thing("0/2", str(tmp_path / "thing"))
     assert stopped.value.code == 2
-    assert "SLMREC_TIMEOUT_MINUTES is '2h'" in capsys.readouterr().err
+    assert f"SLMREC_TIMEOUT_MINUTES is '{value}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0.5", "90", "527040"])
+def test_a_step_runs_when_its_timeout_is_a_part_of_a_minute_or_a_year(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TIMEOUT_VARIABLE, value)
+    make_thing("0/2", str(tmp_path / "thing"))
+
+
+def test_a_run_is_held_while_a_step_of_it_works(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    with hold(events), events.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with events.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_step_works_when_its_events_cannot_be_held(tmp_path: Path) -> None:
+    with hold(tmp_path / "absent" / "events.jsonl"):
+        assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("full", "/small/thing: No space left on device"),
+        ("told by a library", "I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_line_whoever_tells_of_it(
+    part: str, what: str, tmp_path: Path, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        make_thing(part, str(tmp_path / "thing"))
+    assert stopped.value.code == 4
+    cure = "; make room there and run the same command again, what was finished stays"
+    assert capsys.readouterr().err == f"make_thing[{part}]: {what}{cure}\n"
+    assert read(events)[-1]["message"] == what + cure
 
 
 def test_unexpected_error_keeps_its_traceback_and_is_reported(tmp_path: Path, events: Path) -> None:

@@ -86,7 +86,8 @@ def copy_code(to: Path) -> Path:
 
 def start(code: Path, home: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
     """`python -m pipeline run` on the tiny sample, in a process group of its own."""
-    arguments = ["--interactions", SOURCE, "--config", str(code / "settings.yaml"), *more]
+    settings = [] if "--config" in more else ["--config", str(code / "settings.yaml")]
+    arguments = ["--interactions", SOURCE, *settings, *more]
     paths = {"PYTHONPATH": f"{code / 'src'}{os.pathsep}{code}"}
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run", "--home", str(home), "--json", *arguments],

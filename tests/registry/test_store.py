@@ -6,6 +6,7 @@ import pytest
 
 from slmrec.artifacts import open_artifact
 from slmrec.errors import ArtifactError, ConfigError
+from slmrec.registry.store import Registry
 from slmrec.registry.versions import Versions
 from slmrec.storage.documents import ABSENT
 from tests.registry.registries import (
@@ -77,6 +78,73 @@ def test_the_registry_does_not_grow_when_the_same_is_added_again(registry, add):
 def test_the_same_model_is_another_version_when_other_code_made_it(registry, add):
     assert add(registry).number == 1
     assert add(registry, code="other").number == 2
+
+
+def registered(registry, tmp_path, timings, model=1):
+    return registry.add(
+        artifact(tmp_path / f"model-{model}", "servable", model),
+        artifact(tmp_path / "evaluation-1", "evaluation", 1),
+        artifact(tmp_path / f"timings-{timings}", "timings", timings),
+        FACTS,
+        code_digest="code",
+        settings_digest="settings",
+        time=f"2026-01-02T03:04:0{timings}+00:00",
+    )
+
+
+def test_two_additions_of_the_same_at_once_are_one_version(registry, documents, tmp_path):
+    put, others = documents.put, []
+
+    def put_and_be_overtaken(name, source):
+        put(name, source)
+        if not others:
+            others.append(None)
+            others[:] = [registered(Registry(documents), tmp_path, timings=2)]
+
+    documents.put = put_and_be_overtaken
+    mine = registered(registry, tmp_path, timings=1)
+    assert others == [mine]
+    assert mine.added == "2026-01-02T03:04:02+00:00"
+    assert [version.number for version in registry.versions()] == [mine.number]
+    assert documents.names("versions/000001") == []  # what the slower one had written
+    assert registry.artifact(mine.number, "timings").json("content.json") == 2
+
+
+def test_an_addition_is_finished_by_the_next_when_it_ended_before_its_last_file(
+    registry, documents, tmp_path
+):
+    replace = documents.replace
+
+    def die_at_last(name, content, expected):
+        if name.endswith("version.json"):
+            raise KeyboardInterrupt
+        return replace(name, content, expected)
+
+    documents.replace = die_at_last
+    with pytest.raises(KeyboardInterrupt):
+        registered(registry, tmp_path, timings=1)
+    documents.replace = replace
+    assert registry.versions() == []
+    finished = registered(registry, tmp_path, timings=2)
+    assert (finished.number, finished.added) == (1, "2026-01-02T03:04:01+00:00")
+    assert registry.artifact(1, "timings").json("content.json") == 1
+    assert [version.number for version in registry.versions()] == [1]
+
+
+def test_the_same_is_registered_anew_when_its_version_was_pruned(registry, documents, tmp_path):
+    registered(registry, tmp_path, timings=1)
+    registered(registry, tmp_path, timings=1, model=2)
+    assert registry.prune(1, actor="me", time=WHEN) == [1]
+    assert registered(registry, tmp_path, timings=1).number == 3
+
+
+def test_an_origin_that_cannot_be_read_is_named(registry, documents, tmp_path):
+    registered(registry, tmp_path, timings=1)
+    (name,) = documents.names("origins")
+    alter(documents, name, b'{"number": "../1"}')
+    documents.remove(["versions/000001/version.json"])
+    with pytest.raises(ArtifactError, match=r"origins/\w+\.json: names version '\.\./1'"):
+        registered(registry, tmp_path, timings=2)
 
 
 def test_an_addition_that_was_cut_short_is_no_version_until_it_is_repeated(

@@ -102,6 +102,24 @@ def test_older_checkpoint_is_used_when_the_newest_is_half_written(stopped) -> No
     same(resumed, small_training())
 
 
+@pytest.mark.parametrize("gone", [TENSORS, "state.json"])
+def test_training_starts_anew_when_another_run_removes_its_checkpoint(
+    stopped, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    place = stopped()
+    opened = checkpoint_module.open_artifact
+
+    def open_and_lose(*arguments):
+        found = opened(*arguments)
+        (found.path / gone).unlink()
+        return found
+
+    monkeypatch.setattr(checkpoint_module, "open_artifact", open_and_lose)
+    watched = Watched()
+    same(small_training(checkpoints=str(place), progress=watched), small_training())
+    assert watched.said[0].startswith("checkpoint not used: ")
+
+
 @pytest.mark.parametrize(
     "other", [{"epochs": 6}, {"users": 40}, {"loss": "gbce"}, {"depends_on": "another cache"}]
 )

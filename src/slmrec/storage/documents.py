@@ -11,7 +11,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from slmrec.confinement import leads_out, objection
-from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
+from slmrec.errors import ArtifactError, ConfigError, RegistryConflict, naming
 from slmrec.mounts import mounted_uri
 from slmrec.progress import Progress
 
@@ -158,11 +158,16 @@ class Folder:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
-        if isinstance(content, Path):
-            shutil.copyfile(content, aside)
-        else:
-            aside.write_bytes(content)
-        _sync(aside)
+        try:
+            with naming(aside):
+                if isinstance(content, Path):
+                    shutil.copyfile(content, aside)
+                else:
+                    aside.write_bytes(content)
+                _sync(aside)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
         os.replace(aside, path)
         _sync(path.parent)
 
