@@ -53,9 +53,7 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         told = disk_trouble(error) or f"{place}{error.strerror or error}"
-        line_console(stderr=True).print(
-            f"error: {told}", style="red", markup=False
-        )
+        line_console(stderr=True).print(f"error: {told}", style="red", markup=False)
         sys.exit(SlmrecError.exit_code)
 
 
