@@ -19,17 +19,21 @@ def sweep(home: Home) -> None:
     """
     for temporary in (home.path / "runs").glob(f"*/{TEMPORARY}"):
         run = temporary.parent
-        if not _is_dead(run / "events.jsonl"):
-            continue
-        for unfinished in (home.artifacts / run.name).rglob(".*.partial-*"):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        if _is_dead(run / "events.jsonl"):
+            tidy(home, run.name)
     for entry in home.task_cache.glob(".*"):
         try:
             if time.time() - entry.stat().st_mtime > HOUR:
                 entry.unlink()
         except FileNotFoundError:  # another run put it in its place, or removed it
             continue
+
+
+def tidy(home: Home, run_id: str) -> None:
+    """Remove the temporary folder of a run that has ended, and what steps that were killed left."""
+    for unfinished in (home.artifacts / run_id).rglob(".*.partial-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(home.run(run_id) / TEMPORARY, ignore_errors=True)
 
 
 def _is_dead(events: Path) -> bool:

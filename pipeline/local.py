@@ -27,7 +27,7 @@ from components.runtime import (
 )
 from pipeline.events import EventReader
 from pipeline.home import Home
-from pipeline.leftovers import TEMPORARY, sweep
+from pipeline.leftovers import TEMPORARY, sweep, tidy
 from pipeline.paths import PIPELINE_FILE, ROOT
 from pipeline.record import RunRecord, StepRecord
 from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
@@ -102,11 +102,13 @@ def run_pipeline(
     }
     log = folder / "kfp.log"
     with (
+        contextlib.ExitStack() as last,
         hold(reader.path),
         _environment(folder, reader.path, kept) as environment,
         steps_end_with_us(runner.end),
         reader,
     ):
+        last.callback(tidy, home, run_id)
         session = {
             "runner": runner.start(home, run_id, parameters, environment),
             "pipeline_root": str(home.artifacts / run_id),
@@ -254,4 +256,3 @@ def _environment(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        shutil.rmtree(temporary, ignore_errors=True)

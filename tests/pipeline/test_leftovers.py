@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.runtime import hold
+from pipeline import local
 from pipeline.home import Home
 from pipeline.leftovers import HOUR, sweep
 from slmrec.artifacts import publish
@@ -39,6 +40,22 @@ def test_nothing_is_touched_when_nobody_can_say_whether_the_run_lives(home: Home
     (home.run("one") / "events.jsonl").unlink()
     sweep(home)
     assert (home.run("one") / "tmp" / "scratch").exists()
+
+
+def test_a_run_leaves_nothing_of_a_step_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(executed: Path, parameters: dict, session: dict, *_: object) -> None:
+        (Path(session["pipeline_root"]) / "step" / ".thing.partial-7").mkdir(parents=True)
+        raise RuntimeError("Task 'step' finished with status FAILURE")
+
+    monkeypatch.setattr(local, "_execute", execute)
+    home = Home(tmp_path)
+    with pytest.raises(local.StepFailedError):
+        local.run_pipeline(home, {"interactions": "sample:"}, lambda event: None)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert not (run / "tmp").exists()
+    assert list((home.artifacts / run.name / "step").iterdir()) == []
 
 
 def test_unfinished_entries_go_after_an_hour(home: Home) -> None:
