@@ -156,10 +156,15 @@ def _named(users: str) -> list[str] | None:
 def _newest_sequences(home: Path) -> Path:
     from slmrec.dashboard.runs import SEQUENCES, Runs
 
-    found = Runs(home).newest_with(SEQUENCES)
-    if found is None:
-        raise ConfigError(
-            f"{home / 'runs'}: no finished run whose sequences are still there; run the pipeline, or "
-            "give --sequences"
-        )
-    return found[1].path
+    runs = Runs(home)
+    for run in runs.finished():
+        found = runs.artifact(run, SEQUENCES)
+        # Of a run that 'fetch' brought only what pages read may be here.
+        if found is not None and all(
+            (found.path / name).is_file() for name in found.manifest.files
+        ):
+            return found.path
+    raise ConfigError(
+        f"{home / 'runs'}: no finished run whose sequences are still there, all of them; run the "
+        "pipeline, 'fetch --artifacts all', or give --sequences"
+    )

@@ -1,5 +1,6 @@
 """The command; what it writes is tested with `recommend_all`."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -55,6 +56,27 @@ def served_home(tmp_path: Path) -> tuple[str, ...]:
     ids = ["i1", "i2", "i3", "i4", "i5"]
     write_sequences(tmp_path / "sequences", ids, [[1, 2], [3], [4, 5, 1]])
     return ("--home", str(tmp_path / "home"), "--sequences", str(tmp_path / "sequences"))
+
+
+def test_sequences_are_those_of_the_newest_run_that_has_all_of_them(
+    served_home, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    whole, part = (home / "cache" / "artifacts" / name / "sequences" for name in ("own", "fetched"))
+    for place in (whole, part):
+        shutil.copytree(tmp_path / "sequences", place)
+    (part / "items.npy").unlink()  # 'fetch' brings what pages read
+    for day, place in (("20260101", part), ("20251231", whole)):
+        summary = {"places": {"build_sequences.sequences": str(place)}, "started": WHEN}
+        (home / "runs" / day).mkdir(parents=True)
+        write_json(home / "runs" / day / "summary.json", summary)
+
+    lists = ("--home", str(home), "--k", "2", "--output", str(tmp_path / "lists.parquet"))
+    assert "3 lists by version 1" in words_of(*lists)
+
+    shutil.rmtree(whole)
+    with pytest.raises(ConfigError, match="'fetch --artifacts all', or give --sequences"):
+        invoke(*lists)
 
 
 def test_lists_go_to_a_bucket_as_they_go_to_a_file(
