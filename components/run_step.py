@@ -11,8 +11,9 @@ writes such commands.
 import argparse
 import importlib
 import inspect
-import json
 from collections.abc import Sequence
+
+from slmrec.visible import visible_json
 
 STEPS = ("pretrain_items", "train_teacher", "distill_student")
 """The steps that several processes can do together."""
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.add_argument(f"--{name.replace('_', '-')}", required=True, **several)
     metadata = run(**vars(options.parse_args(rest)))
     if metadata:
-        print(json.dumps(metadata, ensure_ascii=False, sort_keys=True))
+        print(visible_json(metadata, sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from slmrec.progress import EventFile, LogLines, Progress, Silent
 from slmrec.registry.store import Registry
 from slmrec.signing import PrivateKey, read_private_key, read_public_key
 from slmrec.training.launch import rank_among_others, train_together
+from slmrec.visible import visible
 
 P = ParamSpec("P")
 Metadata = dict[str, Any]
@@ -124,7 +125,7 @@ def step(
                 told = told or str(error)
                 code = getattr(error, "exit_code", SlmrecError.exit_code)
                 failed(told, code)
-                print(f"{who}: {told}", file=sys.stderr)
+                print(f"{who}: {visible(told)}", file=sys.stderr)
                 raise SystemExit(code) from error
             if rank:
                 return {}

@@ -1,6 +1,5 @@
 """The command line. Heavy imports stay inside the verbs, so that a wrong flag is told at once."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +17,7 @@ from pipeline.recommend import recommend
 from pipeline.release import release
 from pipeline.sizing import resources
 from pipeline.submit import submit
-from pipeline.terminal import INTERRUPTED, line_console, table_console
+from pipeline.terminal import INTERRUPTED, line_console, print_json, table_console
 from pipeline.trigger import trigger
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError, disk_trouble
 
@@ -48,12 +47,12 @@ def main() -> None:
     try:
         app()
     except SlmrecError as error:
-        line_console(stderr=True).print(f"error: {error}", style="red", markup=False)
+        line_console(stderr=True).print(f"error: {error}", style="red")
         sys.exit(error.exit_code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         told = disk_trouble(error) or f"{place}{error.strerror or error}"
-        line_console(stderr=True).print(f"error: {told}", style="red", markup=False)
+        line_console(stderr=True).print(f"error: {told}", style="red")
         sys.exit(SlmrecError.exit_code)
 
 
@@ -147,7 +146,7 @@ def run(
     summary = summarise(record, Registry(place.registry))
     write_json(record.folder / "summary.json", summary)
     if as_json:
-        print(json.dumps(summary, indent=1, ensure_ascii=False))
+        print_json(summary)
     else:
         print_summary(console, summary)
     refused = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
@@ -171,12 +170,12 @@ def compile_(
     compiled = compile_pipeline()
     if not check:
         output.write_text(compiled, encoding="utf-8")
-        line_console().print(f"wrote {output}", markup=False)
+        line_console().print(f"wrote {output}")
         return
     found = output.read_text(encoding="utf-8") if output.exists() else ""
     if found != compiled:
         raise ConfigError(f"{output}: stale; run 'make compile' and commit the result")
-    line_console().print(f"{output.name} is what the DAG compiles to", markup=False)
+    line_console().print(f"{output.name} is what the DAG compiles to")
 
 
 @app.command()

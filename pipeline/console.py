@@ -4,7 +4,6 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,12 +16,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.terminal import Terminal
+from slmrec.visible import visible
+
 
 class RunDisplay:
     """Shows steps as they start, go on and end; plain lines when the output is not a terminal."""
 
     def __init__(
-        self, console: Console, parameters: dict[str, Any], doing: str = "running the pipeline"
+        self, console: Terminal, parameters: dict[str, Any], doing: str = "running the pipeline"
     ) -> None:
         self._console = console
         self._doing = doing
@@ -54,7 +56,6 @@ class RunDisplay:
             f"slmrec: {self._doing} on {self._source}",
             highlight=False,
             soft_wrap=True,
-            markup=False,
         )
         self._progress.start()
         return self
@@ -104,11 +105,13 @@ class RunDisplay:
             self._progress.remove_task(task)
 
     def _line(self, mark: str, step: str, middle: str, text: str, style: str) -> None:
-        line = Text.assemble((mark, style), f" {step:<27} {middle:>8}  ", (text, "default"))
+        # One line, whatever a title in it holds: a second would pass for another step.
+        told = visible(text, keep="")
+        line = Text.assemble((mark, style), f" {step:<27} {middle:>8}  ", (told, "default"))
         self._console.print(line, soft_wrap=True)
 
 
-def print_summary(console: Console, summary: dict[str, Any]) -> None:
+def print_summary(console: Terminal, summary: dict[str, Any]) -> None:
     """The models' table, the drift verdict, the gates, and where everything lies."""
     console.print()
     if summary["models"]:
@@ -131,7 +134,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     for gate in summary["gates"]:
         mark, style = ("✓", "green") if gate["passed"] else ("✗", "red")
         found = f"found {gate['found']}, required {gate['required']}"
-        line = Text.assemble("  gate      ", (mark, style), f" {gate['name']}: {found}")
+        told = visible(f" {gate['name']}: {found}", keep="")
+        line = Text.assemble("  gate      ", (mark, style), told)
         console.print(line, soft_wrap=True)
     if summary["gates"]:
         promoted = summary["promoted"]
@@ -149,7 +153,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         if key in places:
             _say(console, label, f"{places[key]}/{name}")
     _say(console, "registry", places["registry"])
-    console.print(f"  done in {summary['seconds']:.0f} s", highlight=False)
+    console.print(f"  done in {summary['seconds']:.0f} s")
 
 
 def _faster(ratios: dict[str, float | None]) -> str:
@@ -199,5 +203,5 @@ def models_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _say(console: Console, label: str, text: str) -> None:
-    console.print(Text(f"  {label:<9} {text}"), soft_wrap=True)
+def _say(console: Terminal, label: str, text: str) -> None:
+    console.print(Text(f"  {label:<9} {visible(text, keep='')}"), soft_wrap=True)

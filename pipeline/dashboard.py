@@ -69,7 +69,7 @@ def dashboard(
 
     app = create_app(home, registry, access)
     shown = f"[{host}]" if ":" in host else host
-    console.print(f"http://{shown}:{port} (Ctrl-C ends it)", markup=False)
+    console.print(f"http://{shown}:{port} (Ctrl-C ends it)")
     uvicorn.run(
         app,
         host=host,

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,7 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipeline.terminal import INTERRUPTED, table_console
+from pipeline.terminal import INTERRUPTED, Terminal, table_console
 from slmrec.errors import ConfigError
 
 app = typer.Typer(
@@ -74,8 +72,8 @@ def fetch(
 
     log = find_log(name)
     console = table_console()
-    console.print(f"{log.name}: {escape(log.what)}", soft_wrap=True)
-    console.print(f"terms: {escape(log.terms)}", soft_wrap=True)
+    console.print(f"{log.name}: {log.what}", soft_wrap=True)
+    console.print(f"terms: {log.terms}", soft_wrap=True)
     try:
         with _Bars(console) as bars:
             fetched = fetch_log(log, output, bars, mirror=mirror, max_megabytes=max_megabytes)
@@ -126,16 +124,16 @@ USUAL_HISTORY = 33
 """Interactions of a user, where nobody says how many."""
 
 
-def _print_command(console: Console, interactions: Path, items: Path) -> None:
+def _print_command(console: Terminal, interactions: Path, items: Path) -> None:
     words = ["--interactions", str(interactions), "--items", str(items)]
     console.print("run the pipeline on it:", soft_wrap=True)
-    console.print(f"  python -m pipeline run {shlex.join(words)}", soft_wrap=True, markup=False)
+    console.print(f"  python -m pipeline run {shlex.join(words)}", soft_wrap=True)
 
 
 class _Bars:
     """A bar for each file, for `slmrec.progress.Progress` to move."""
 
-    def __init__(self, console: Console, unit: str = "bytes") -> None:
+    def __init__(self, console: Terminal, unit: str = "bytes") -> None:
         amount = DownloadColumn() if unit == "bytes" else TextColumn("{task.completed:,.0f} rows")
         speed = [TransferSpeedColumn()] if unit == "bytes" else []
         self._console = console
@@ -166,4 +164,4 @@ class _Bars:
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
-        self._console.print(message, soft_wrap=True, markup=False)
+        self._console.print(message, soft_wrap=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import joblib
 import psutil
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.lock import pins, with_what_they_need
 from pipeline.paths import PIPELINE_FILE, ROOT
+from pipeline.terminal import Terminal
 
 MEMORY_GB = 4
 DISK_GB = 5
@@ -116,7 +116,7 @@ def _tool(name: str, purpose: str) -> Finding:
     return Finding(name, path or "not found", path is not None, False, purpose)
 
 
-def print_findings(console: Console, findings: list[Finding]) -> None:
+def print_findings(console: Terminal, findings: list[Finding]) -> None:
     """A line for each finding; advice where something is lacking."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:

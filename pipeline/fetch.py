@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipeline.submission import options
 from pipeline.submission.groups import grouped
-from pipeline.terminal import line_console
+from pipeline.terminal import Terminal, line_console, print_json
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.storage.client import is_remote, split
+from slmrec.visible import visible
 
 if TYPE_CHECKING:
     from pipeline.fetching.collect import Collector
@@ -120,7 +120,7 @@ def fetch(
             if publish:
                 found["published"] = _publish(publish, collector, handles)
     except Timeout:
-        console.print(f"another fetch is at work in {home}; it does the same", markup=False)
+        console.print(f"another fetch is at work in {home}; it does the same")
         return
     found["there"] = len(handles) - len(new)
     _tell(console, as_json, found)
@@ -156,7 +156,7 @@ def _asked(service: "RunService", names: list[str], last: int) -> list["RunHandl
 
 
 def _fetch(
-    service: "RunService", collector: "Collector", runs: Iterable["RunHandle"], console: Console
+    service: "RunService", collector: "Collector", runs: Iterable["RunHandle"], console: Terminal
 ) -> dict[str, Any]:
     """Fetch each, oldest first, so that a dashboard never shows a gap; one that fails stops none."""
     found: dict[str, Any] = {"fetched": [], "refused": []}
@@ -166,11 +166,11 @@ def _fetch(
         except (SlmrecError, OSError, *_UNREAD) as error:
             reason = _unread(error) if isinstance(error, _UNREAD) else str(error)
             found["refused"].append({**_told(run), "reason": reason})
-            console.print(f"✗ {run.home_id}  {run.name}: {reason}", style="red", markup=False)
+            console.print(f"✗ {run.home_id}  {_name(run.name)}: {reason}", style="red")
             continue
         verdict = "failed" if summary is None else f"drift: {summary['drift']['verdict']}"
         found["fetched"].append({**_told(run), "verdict": verdict})
-        console.print(f"✓ {run.home_id}  {run.name}: {verdict}", markup=False)
+        console.print(f"✓ {run.home_id}  {_name(run.name)}: {verdict}")
         if summary is not None and not summary["models"]:
             _warn_of_registry(console, summary["places"]["registry"])
     return found
@@ -184,13 +184,12 @@ def _unread(error: Exception) -> str:
     )
 
 
-def _warn_of_registry(console: Console, place: str) -> None:
+def _warn_of_registry(console: Terminal, place: str) -> None:
     if not is_remote(place) and not Path(place).is_dir():
         console.print(
             f"  models of the version that served are not shown: registry {place} is not on this "
             "machine; name it with --registry",
             style="yellow",
-            markup=False,
         )
 
 
@@ -212,15 +211,18 @@ def _told(run: "RunHandle") -> dict[str, str]:
     return {"run": run.home_id, "id": run.id, "name": run.name, "state": run.state}
 
 
-def _tell(console: Console, as_json: bool, found: dict[str, Any]) -> None:
+def _name(text: str) -> str:
+    """In one line: a second would pass for another run."""
+    return visible(text, keep="")
+
+
+def _tell(console: Terminal, as_json: bool, found: dict[str, Any]) -> None:
     if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print_json(found)
         return
     if "would_fetch" in found:
         for run in found["would_fetch"]:
-            console.print(
-                f"would fetch {run['name']} ({run['state']}) as {run['run']}", markup=False
-            )
+            console.print(f"would fetch {_name(run['name'])} ({run['state']}) as {run['run']}")
         if not found["would_fetch"]:
             console.print("nothing new")
         return

@@ -32,6 +32,7 @@ from pipeline.paths import PIPELINE_FILE, ROOT
 from pipeline.record import RunRecord, StepRecord
 from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from pipeline.task_cache import seal_entries
+from pipeline.terminal import PlainLog
 from slmrec.errors import ArtifactError, SlmrecError
 
 LITTLE_ROOM = 64 * 1024
@@ -180,7 +181,10 @@ def _execute(
     from kfp import components, local
     from kfp.local import cache as kfp_cache
 
-    with log.open("w", encoding="utf-8", buffering=1) as stream, contextlib.redirect_stdout(stream):
+    with (
+        log.open("w", encoding="utf-8", buffering=1) as stream,
+        contextlib.redirect_stdout(PlainLog(stream)),
+    ):
         local.init(**session)
         task_cache = kfp_cache.get_local_cache()
         assert task_cache is not None

@@ -1,6 +1,5 @@
 """`python -m pipeline manifest`: a training step on several machines, as the cluster wants it said."""
 
-import json
 import re
 from enum import StrEnum
 from typing import Annotated
@@ -13,6 +12,7 @@ from pipeline.paths import RESOURCES_FILE
 from pipeline.submission import options
 from pipeline.submission.options import ConfigFile, Set
 from slmrec.errors import ConfigError
+from slmrec.visible import hidden, visible_json
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -127,12 +127,14 @@ def manifest(
         service_account=service_account,
     )
     if launcher is Launcher.VERTEX:
-        made = json.dumps(custom_job(job, machine_type=machine_type), indent=1, ensure_ascii=False)
+        made = visible_json(custom_job(job, machine_type=machine_type), indent=1)
     else:
         if machine_type:
             raise ConfigError("--machine-type: only for --target vertex; leave it out")
         made_of = train_job(job, runtime=runtime, claim=claim, mount=shared)
         made = yaml.safe_dump(made_of, sort_keys=False, allow_unicode=True)
+        if hidden(made):
+            made = yaml.safe_dump(made_of, sort_keys=False)  # as YAML's own escapes
     warn_of_tag(image)
     print(made.rstrip())
 

@@ -56,7 +56,7 @@ def recommend(
     histories = load_sequences(sequences or _newest_sequences(home))
     console = table_console()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -1,7 +1,6 @@
 """`python -m pipeline registry …`: what was made, what serves, who decided it, and the way back."""
 
 import getpass
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.terminal import table_console
+from pipeline.terminal import print_json, table_console
 from slmrec.errors import ConfigError
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import EVALUATION, TIMINGS, Version
@@ -58,7 +57,7 @@ def list_(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> None:
         for version in (registry.production(), registry.candidate())
     )
     if as_json:
-        _print_json({"production": production, "candidate": candidate, "versions": versions})
+        print_json({"production": production, "candidate": candidate, "versions": versions})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (
@@ -101,7 +100,7 @@ def show(which: Which, home: Home = VAR, place: Place = "", public_key: PublicKe
     version = registry.find(which)
     where = {"place": registry.uri(version.number)}
     signature = {"signature": registry.signatures.describe(version.number)}
-    _print_json({**asdict(version), **where, **signature, "measured": _facts(registry, version)})
+    print_json({**asdict(version), **where, **signature, "measured": _facts(registry, version)})
 
 
 @app.command()
@@ -112,7 +111,7 @@ def diff(one: Which, other: Which, home: Home = VAR, place: Place = "") -> None:
     """
     registry = _registry(home, place)
     first, second = (_flat(registry, registry.find(which)) for which in (one, other))
-    _print_json(
+    print_json(
         {
             name: [first.get(name), second.get(name)]
             for name in sorted({*first, *second})
@@ -244,7 +243,7 @@ def decisions(home: Home = VAR, place: Place = "", as_json: AsJson = False) -> N
     """
     made = _registry(home, place).decisions()
     if as_json:
-        _print_json([asdict(decision) for decision in made])
+        print_json([asdict(decision) for decision in made])
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("when", "what", "version", "before", "who", "why"):
@@ -316,10 +315,6 @@ def _flat(registry: Registry, version: Version) -> dict[str, Any]:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else f"{value:{form}}"
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=1, ensure_ascii=False, default=str))
 
 
 def _now() -> str:

@@ -21,6 +21,7 @@ from pipeline import changelog
 from pipeline.bill_of_materials import bill_of_materials, installed_packages
 from pipeline.lock import pins, with_what_they_need
 from pipeline.paths import RESOURCES_FILE, ROOT
+from pipeline.terminal import line_console
 from slmrec import __version__
 from slmrec.artifacts import digest_file, write_json
 from slmrec.errors import ConfigError, SlmrecError
@@ -78,8 +79,9 @@ def release(
     made = checked(ROOT, version, image_cpu, image_gpu, today)
     if not sbom_tool.is_file():
         raise ConfigError(f"--sbom-tool {sbom_tool}: no such program; 'make release' installs it")
+    console = line_console()
     for line in _plan(made):
-        print(f"would {line}" if dry_run else line)
+        console.print(f"would {line}" if dry_run else line)
     if dry_run:
         return
     with restored_on_failure(ROOT):
@@ -88,9 +90,9 @@ def release(
         wheel = build_wheel(ROOT, made)
         write_bill_of_materials(ROOT, made, wheel, sbom_tool)
     if made.stamped:
-        print(f"now: git commit -am 'Release {made.version}' && git tag v{made.version}")
+        console.print(f"now: git commit -am 'Release {made.version}' && git tag v{made.version}")
     else:
-        print(
+        console.print(
             f"now: git commit -am 'Release {made.version}', build and push its image (make images), "
             f"then make release VERSION={made.version} IMAGE_CPU=NAME@sha256:…"
         )
@@ -174,9 +176,8 @@ def write_files(root: Path, made: Release) -> None:
     for name, image in made.images.items():
         held = held_code(image) if image else code
         if held is None:
-            print(
-                f"warning: {image} is not on this machine, so nobody looked into it",
-                file=sys.stderr,
+            line_console(stderr=True).print(
+                f"warning: {image} is not on this machine, so nobody looked into it"
             )
         elif held != code:
             raise ConfigError(

@@ -1,6 +1,5 @@
 """`python -m pipeline schedule …`: runs of the compiled pipeline at set times."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,7 +10,7 @@ from rich.table import Table
 from pipeline.submission import options
 from pipeline.submission.bundle import NAME
 from pipeline.submission.groups import grouped
-from pipeline.terminal import line_console, table_console
+from pipeline.terminal import line_console, print_json, table_console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,15 +68,15 @@ def create(
     if dry is not None:
         made = {"requests": dry.requests}
     if dry is not None or as_json:
-        _print_json({**made, "next": [time.isoformat() for time in following]})
+        print_json({**made, "next": [time.isoformat() for time in following]})
         return
     console = line_console()
     if made["created"]:
-        console.print(f"created schedule '{name}', {made['id']}\n{made['link']}", markup=False)
+        console.print(f"created schedule '{name}', {made['id']}\n{made['link']}")
     else:
         paused = "; it is paused, 'schedule resume' starts it" if made["paused"] else ""
-        console.print(f"schedule '{name}' is there already, unchanged{paused}", markup=False)
-    console.print(f"next runs ({time_zone}):", markup=False)
+        console.print(f"schedule '{name}' is there already, unchanged{paused}")
+    console.print(f"next runs ({time_zone}):")
     for time in following:
         console.print(f"  {time:%a %Y-%m-%d %H:%M:%S %z}")
     if connection.to is options.Service.KFP:
@@ -96,7 +95,7 @@ def list_(
     """
     found = connection.target().schedules()
     if as_json:
-        _print_json([asdict(schedule) for schedule in found])
+        print_json([asdict(schedule) for schedule in found])
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "state", "cron", "version", "id"):
@@ -153,8 +152,4 @@ def _change(done: str, connection: options.Connection, which: str) -> None:
     schedule = find_schedule(target, which)
     {"paused": target.pause, "resumed": target.resume, "deleted": target.delete}[done](schedule)
     console = line_console()
-    console.print(f"{done} schedule '{schedule.name}', {schedule.id}", markup=False)
-
-
-def _print_json(content: object) -> None:
-    print(json.dumps(content, indent=1, ensure_ascii=False))
+    console.print(f"{done} schedule '{schedule.name}', {schedule.id}")

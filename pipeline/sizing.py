@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from pipeline.paths import RESOURCES_FILE
-from pipeline.terminal import table_console
+from pipeline.terminal import print_json, table_console
 from slmrec.errors import ConfigError
 from slmrec.policy import load_policy
 from slmrec.resources import Resources, StepResources
@@ -45,7 +45,7 @@ def resources(
     if write:
         file.write_text(rewritten(file.read_text(encoding="utf-8"), better), encoding="utf-8")
     if as_json:
-        print(json.dumps(better.model_dump(), indent=1))
+        print_json(better.model_dump())
         return
     table = Table("step", "took", "peak", "memory", "proposed", "timeout", "proposed")
     for name in Resources.model_fields:
@@ -61,12 +61,12 @@ def resources(
             f"{new.timeout_minutes} min",
         )
     console = table_console()
-    console.print(f"from {summary}", soft_wrap=True, markup=False)
+    console.print(f"from {summary}", soft_wrap=True)
     console.print(table)
     if any(better.of(name).memory_gb < now.of(name).memory_gb for name in took):
         console.print("some memory is less than now: is that run as large as those to come?")
     advice = "written; 'make compile' takes it into pipeline.yaml" if write else "--write keeps it"
-    console.print(f"{advice} ({file})", soft_wrap=True, markup=False)
+    console.print(f"{advice} ({file})", soft_wrap=True)
 
 
 def newest_summary(home: Path) -> Path:

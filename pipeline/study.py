@@ -20,7 +20,7 @@ from pipeline.parameters import SAMPLE, chosen_settings, settings_digest
 from pipeline.paths import ROOT
 from pipeline.runners import steps_end_with_us
 from pipeline.sources import absolute, check_source
-from pipeline.terminal import INTERRUPTED, table_console
+from pipeline.terminal import INTERRUPTED, print_json, table_console
 from slmrec.artifacts import MANIFEST
 from slmrec.errors import ConfigError, SlmrecError
 from slmrec.processes import end_children
@@ -241,11 +241,11 @@ def _study(
         raise typer.Exit(INTERRUPTED) from None
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))
     if request.as_json:
-        print(json.dumps(results, indent=1, ensure_ascii=False))
+        print_json(results)
         return
     for sentence in results["findings"]:
-        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"  page      {output / 'README.md'}", soft_wrap=True, highlight=False)
+        console.print(sentence, soft_wrap=True)
+    console.print(f"  page      {output / 'README.md'}", soft_wrap=True)
 
 
 def _run(job: Job, reader: EventReader, module: str, *arguments: str) -> None:

@@ -1,12 +1,11 @@
 """`python -m pipeline submit`: one run on Kubeflow Pipelines or Vertex AI."""
 
-import json
 from datetime import UTC, datetime
 
 from pipeline.submission import options
 from pipeline.submission.bundle import NAME
 from pipeline.submission.groups import grouped
-from pipeline.terminal import line_console
+from pipeline.terminal import line_console, print_json
 
 
 @grouped
@@ -33,9 +32,9 @@ def submit(
     if dry is not None:
         made = {"requests": dry.requests}
     if dry is not None or as_json:
-        print(json.dumps(made, indent=1, ensure_ascii=False))
+        print_json(made)
         return
     state = "uploaded" if made["uploaded"] else "was there already"
     console = line_console()
-    console.print(f"pipeline {NAME}, version {made['version']}: {state}", markup=False)
-    console.print(f"run {made['run']}\n{made['link']}", markup=False)
+    console.print(f"pipeline {NAME}, version {made['version']}: {state}")
+    console.print(f"run {made['run']}\n{made['link']}")

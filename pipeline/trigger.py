@@ -1,6 +1,5 @@
 """`python -m pipeline trigger`: one run if there is a reason for one, for use in CI."""
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from pipeline.submission import options
 from pipeline.submission.groups import grouped
-from pipeline.terminal import table_console
+from pipeline.terminal import print_json, table_console
 from slmrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,11 +96,11 @@ def trigger(
         if verdict.fresh:
             target.find_run(verdict.run_name)
             start(verdict.run_name)
-        _print_json({**_told(Outcome(verdict)), "requests": dry.requests})
+        print_json({**_told(Outcome(verdict)), "requests": dry.requests})
         return
     outcome = start_once(triggers, target, facts, start)
     if as_json:
-        _print_json(_told(outcome))
+        print_json(_told(outcome))
     else:
         _print(outcome)
 
@@ -162,12 +161,6 @@ def _print(outcome: "Outcome") -> None:
         table.add_row(reason.name, _MARKS[reason.holds], why, style=style)
     console = table_console()
     console.print(table)
-    console.print(_conclusion(outcome), markup=False, soft_wrap=True)
+    console.print(_conclusion(outcome), soft_wrap=True)
     if outcome.made is not None:
-        console.print(
-            f"{outcome.made['run']}\n{outcome.made['link']}", markup=False, soft_wrap=True
-        )
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    print(json.dumps(content, indent=1, ensure_ascii=False))
+        console.print(f"{outcome.made['run']}\n{outcome.made['link']}", soft_wrap=True)

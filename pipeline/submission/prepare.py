@@ -99,7 +99,6 @@ def warn_of_tag(image: str) -> None:
             f"warning: image {named}: a tag may be moved, and a cluster's cache goes by this text, so "
             "it may serve results of other code; name it with its @sha256:… digest",
             style="yellow",
-            markup=False,
         )
 
 

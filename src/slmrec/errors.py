@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from slmrec.visible import visible
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _TOLD = re.compile(
@@ -33,6 +35,10 @@ class SlmrecError(Exception):
     """Base of the tree; `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 4
+
+    def __str__(self) -> str:
+        """The message; names and titles in it may be anybody's, and it goes to terminals and logs."""
+        return visible(super().__str__())
 
 
 class ConfigError(SlmrecError):

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from slmrec.visible import visible
+
 
 class Progress(Protocol):
     """Receives reports from a running function."""
@@ -49,15 +51,16 @@ class LogLines:
             return
         self._last = now
         left = (now - self._started) * (total - done) / done if done else 0.0
-        print(
-            f"{self._name}: {100 * done / max(total, 1):.0f} %, {left:.0f} s left {note}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"{100 * done / max(total, 1):.0f} %, {left:.0f} s left {note}".rstrip()
+        self._print(text)
 
     def say(self, message: str) -> None:
         """Print the message."""
-        print(f"{self._name}: {message}", file=sys.stderr, flush=True)
+        self._print(message)
+
+    def _print(self, text: str) -> None:
+        # One line, whatever a title in it would make of the log.
+        print(f"{self._name}: {visible(text, keep='')}", file=sys.stderr, flush=True)
 
 
 class EventFile:

@@ -1,10 +1,14 @@
-"""Where verbs print: how wide, and whether sentences are cut."""
+"""Where verbs print: how wide, whether sentences are cut, and that texts are not obeyed."""
 
+import json
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from pipeline.terminal import PLAIN_WIDTH, line_console, table_console
+from slmrec.visible import visible_json
 
 
 class Terminal(StringIO):
@@ -24,6 +28,20 @@ def test_tables_have_one_width_when_the_output_is_no_terminal(
 def test_sentences_stay_in_one_line_when_they_are_longer_than_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    line_console(stderr=True).print("address " * 100, markup=False)
+    line_console(stderr=True).print("address " * 100)
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("make", [table_console, line_console])
+def test_texts_are_shown_as_they_are_on_every_console(
+    make: Callable[[], Console], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make().print("[bold]a :skull:\x1b[2J")
+    assert capsys.readouterr().out == "[bold]a :skull:\ufffd[2J\n"
+
+
+def test_a_title_keeps_its_value_when_it_is_told_as_json() -> None:
+    told = visible_json({"é": "\x9b\u202e\U000e0041\ttitle"})
+    assert told == '{"é": "\\u009b\\u202e\\udb40\\udc41\\ttitle"}'
+    assert json.loads(told) == {"é": "\x9b\u202e\U000e0041\ttitle"}

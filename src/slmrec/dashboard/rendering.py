@@ -6,26 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from unicodedata import category
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-_JOINERS = "\u200c\u200d"
-
-
-def _visible(value: Any) -> Any:
-    """Texts without what would turn the reading direction round or hide a part; markup as it is."""
-    if not isinstance(value, str) or hasattr(value, "__html__") or value.isprintable():
-        return value
-    hidden = {letter for letter in value if category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
-    table = {ord(letter): "\ufffd" for letter in hidden - {*"\n\t", *_JOINERS}}
-    return value.translate(table)
-
+from slmrec.visible import shown
 
 TEMPLATES = Environment(
     loader=PackageLoader("slmrec.dashboard", "templates"),
     autoescape=True,
-    finalize=_visible,
+    finalize=shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

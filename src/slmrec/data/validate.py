@@ -18,6 +18,7 @@ from slmrec.data.checks import Check
 from slmrec.data.expectations import EXAMPLES, evaluate
 from slmrec.data.history_checks import check_histories, check_previous, check_sum
 from slmrec.progress import Progress
+from slmrec.visible import shown
 
 RESULTS = "validation.json"
 PAGE = "validation.html"
@@ -133,6 +134,7 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("slmrec.data", "."),
         autoescape=True,
+        finalize=shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

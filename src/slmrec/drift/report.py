@@ -13,12 +13,14 @@ from slmrec.drift.examples import Names
 from slmrec.drift.monitor import DriftReport, summarise
 from slmrec.drift.plot import plot_drift
 from slmrec.drift.sentences import LABELS
+from slmrec.visible import shown
 
 KIND = "drift_report"
 
 _PAGES = Environment(
     loader=PackageLoader("slmrec.drift", "templates"),
     autoescape=True,
+    finalize=shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

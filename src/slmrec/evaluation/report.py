@@ -14,10 +14,12 @@ from slmrec.evaluation.selection import Choice
 from slmrec.evaluation.speed import Timings
 from slmrec.evaluation.trainings import Trainings
 from slmrec.models.machine import Machine, describe
+from slmrec.visible import shown
 
 _PAGES = Environment(
     loader=PackageLoader("slmrec.evaluation", "templates"),
     autoescape=True,
+    finalize=shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -26,6 +28,7 @@ _PAGES.filters["short"] = short
 _CARDS = Environment(
     loader=PackageLoader("slmrec.evaluation", "templates"),
     autoescape=False,  # noqa: S701 - Markdown, where names are escaped one by one
+    finalize=shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
