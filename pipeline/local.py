@@ -207,6 +207,8 @@ def verified(
         if outputs is None:
             return None
         artifacts = {name: value for name, value in outputs.items() if hasattr(value, "metadata")}
+        if not artifacts:  # of a step that was ended while KFP took it for one that did well
+            return None
         for name, artifact in artifacts.items():
             recorded = artifact.metadata.get("digests", {}).get(name)
             try:

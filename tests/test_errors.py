@@ -8,8 +8,8 @@ from slmrec.errors import disk_trouble, naming
 CURES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
-    errno.EACCES: "let this user write there",
-    errno.EROFS: "let this user write there",
+    errno.EACCES: "let this user read and write there",
+    errno.EROFS: "let this user read and write there",
 }
 
 
@@ -39,6 +39,12 @@ def test_an_error_keeps_the_name_that_it_has() -> None:
     with pytest.raises(OSError, match="full") as raised, naming(Path("/home/x")):
         raise OSError(errno.ENOSPC, "full", "/home/y")
     assert raised.value.filename == "/home/y"
+
+
+def test_an_error_of_something_else_than_a_disk_keeps_its_words() -> None:
+    with pytest.raises(ConnectionResetError) as raised, naming(Path("/home/x")):
+        raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
+    assert raised.value.filename is None
 
 
 def test_a_write_that_numpy_found_short_is_a_full_disk() -> None:

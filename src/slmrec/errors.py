@@ -24,6 +24,7 @@ from slmrec.visible import visible
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_OF_DISKS = (*_FULL, *_CLOSED, errno.EIO)
 _TOLD = re.compile(
     r"(?P<full>No space left on device|Disk quota exceeded|requested and \d+ written)"
     r"|Permission denied|Operation not permitted|Read-only file system"
@@ -79,15 +80,13 @@ class GateRefusal(SlmrecError):
 
 @contextlib.contextmanager
 def naming(place: Path) -> Iterator[None]:
-    """Have an `OSError` that names no file name `place`; the system names none when a write fails."""
+    """Have a disk's error that names no file name `place`, as when a write fails."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
-            raise
         short = error.errno is None and _TOLD.search(str(error)) is not None  # from numpy
         code = errno.ENOSPC if short else error.errno
-        if code is None:
+        if code not in _OF_DISKS or error.filename is not None:
             raise
         raise OSError(code, os.strerror(code), str(place)) from error
 
@@ -102,5 +101,5 @@ def disk_trouble(error: BaseException) -> str | None:
         full, what = told["full"] is not None, " ".join(str(error).split())[:300]
     else:
         return None
-    cure = "make room there" if full else "let this user write there"
+    cure = "make room there" if full else "let this user read and write there"
     return f"{what}; {cure} and run the same command again, what was finished stays"

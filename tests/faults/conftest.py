@@ -60,11 +60,11 @@ def undisturbed(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def half(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the data steps of a tiny run, which was ended when the first training began."""
+    """A home with the data steps of a tiny run, which was ended when these were done."""
     home = tmp_path_factory.mktemp("half") / "home"
     process = start(code, home)
     try:
-        assert wait_for(lambda: "pretrain_items" in started(home), process, 600)
+        assert wait_for(lambda: "monitor_drift" in started(home), process, 600)
     finally:
         kill_group(process)
     return home

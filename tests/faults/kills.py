@@ -80,7 +80,7 @@ class Harness:
 
     def strike(self, kill: Kill) -> None:
         """Begin a run, and kill it at the planned moment."""
-        self._arrange(kill)
+        self.arrange(kill)
         before = logs(self.home)
         process = start(self.code, self.home)
         reached = wait_for(
@@ -108,7 +108,7 @@ class Harness:
             found += Counter(begun) - Counter(ended)
         return list(found)
 
-    def _arrange(self, kill: Kill) -> None:
+    def arrange(self, kill: Kill) -> None:
         """See to it that the step will be executed."""
         if kill.step and kill.step not in UNCACHED:
             forget(self.home, kill.step)

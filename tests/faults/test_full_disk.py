@@ -117,7 +117,7 @@ def test_the_last_good_model_serves_when_a_folder_may_not_be_written() -> None:
         for closed, code, said in found:
             assert code == ArtifactError.exit_code, closed
             assert re.fullmatch(
-                MESSAGE.format("Permission denied", "let this user write there"), said
+                MESSAGE.format("Permission denied", "let this user read and write there"), said
             ), said
     finally:
         shutil.rmtree(folder)

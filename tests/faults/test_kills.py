@@ -26,7 +26,7 @@ def test_data_steps_give_the_same_bytes_when_they_were_killed(
     before = logs(home)
     process = start(code, home)
     try:
-        assert wait_for(lambda: "pretrain_items" in started(home, before), process, 600)
+        assert wait_for(lambda: "monitor_drift" in started(home, before), process, 600)
     finally:
         kill_group(process)
     found, expected = artifacts(home), artifacts(half)
@@ -46,7 +46,7 @@ def test_everything_has_the_same_bytes_when_runs_were_killed_two_hundred_times(
             print(f"{number} of {KILLS}: {kill}", flush=True)
     finally:
         harness.end()
-    harness._arrange(Kill("", 0, GROUP))
+    harness.arrange(Kill("", 0, GROUP))
     finish(start(code, home))
     finish(start(code, home))
     found, expected = artifacts(home), artifacts(undisturbed)

@@ -60,6 +60,14 @@ def test_what_runs_here_is_the_compiled_file_without_what_clusters_need() -> Non
     assert here["components"].keys() == there["components"].keys()
 
 
+def test_every_task_is_told_from_an_orphan_by_its_command() -> None:
+    compiled = yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))
+    executors = compiled["deploymentSpec"]["executors"].values()
+    assert {tuple(executor["container"]["command"][:2]) for executor in executors} == {
+        ("sh", "-ec")
+    }
+
+
 class TestVerifiedCache:
     @pytest.fixture
     def stored(self, tmp_path: Path) -> Path:
@@ -112,6 +120,9 @@ class TestVerifiedCache:
         assert self.look_up(page, digest, []) is not None
         page.write_text("hallo")
         assert self.look_up(page, digest, []) is None
+
+    def test_result_is_not_used_when_it_holds_no_artifact(self) -> None:
+        assert verified(lambda key: {}, print)("key") is None
 
     def test_miss_stays_a_miss(self) -> None:
         assert verified(lambda key: None, print)("key") is None
