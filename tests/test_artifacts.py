@@ -133,7 +133,13 @@ def test_only_the_named_files_are_checked_and_open_when_some_are_named(tmp_path:
 def test_manifest_with_malformed_files_is_refused(tmp_path: Path) -> None:
     place = make(tmp_path / "a")
     size = (place / "content.json").stat().st_size
-    for entry in ({}, 3, {"bytes": size}, {"bytes": size, "sha256": 5}, {"bytes": "9", "sha256": ""}):
+    for entry in (
+        {},
+        3,
+        {"bytes": size},
+        {"bytes": size, "sha256": 5},
+        {"bytes": "9", "sha256": ""},
+    ):
         edit_manifest(place, files={"content.json": entry})
         with pytest.raises(ArtifactError, match=r"must give bytes and sha256.*'content\.json'"):
             open_artifact(place)
@@ -146,7 +152,9 @@ def test_manifest_with_malformed_files_is_refused(tmp_path: Path) -> None:
 def test_manifest_is_refused_when_a_value_has_no_digest(tmp_path: Path, value: str) -> None:
     place = make(tmp_path / "a")
     text = (place / MANIFEST).read_text()
-    (place / MANIFEST).write_text(text.replace('"properties": {\n  "n": 1\n }', f'"properties": {value}'))
+    (place / MANIFEST).write_text(
+        text.replace('"properties": {\n  "n": 1\n }', f'"properties": {value}')
+    )
     with pytest.raises(ArtifactError, match="not a manifest of ours"):
         open_artifact(place)
 
