@@ -77,10 +77,13 @@ class Subprocesses:
 
 
 @contextlib.contextmanager
-def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
+def steps_end_with_us(
+    end: Callable[[], None], started_here: Callable[[psutil.Process], bool] | None = None
+) -> Iterator[None]:
     """On Ctrl-C or termination `end` the running steps first, so that none goes on unseen.
 
     What a step that was killed has left running is ended, too, at once and when the run fails.
+    `started_here` tells whether this process has started a child; by default KFP's tasks are known.
     """
 
     def interrupt(number: int, frame: object) -> None:
@@ -93,7 +96,7 @@ def steps_end_with_us(end: Callable[[], None]) -> Iterator[None]:
     for number in before:
         signal.signal(number, interrupt)
     try:
-        with orphans_ended(_is_a_step):
+        with orphans_ended(started_here or _is_a_step):
             yield
     except BaseException:
         end_children(spare=others)

@@ -254,7 +254,10 @@ def _run(job: Job, reader: EventReader, module: str, *arguments: str) -> None:
     description.write_text(job.to_json(), encoding="utf-8")
     log = job.work / f"{job.study}.log"
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    with log.open("ab") as stream, steps_end_with_us(end_children):
+    with (
+        log.open("ab") as stream,
+        steps_end_with_us(end_children, lambda child: str(description) in child.cmdline()),
+    ):
         finished = subprocess.run(  # noqa: S603 a command of ours
             [sys.executable, "-m", module, str(description), *arguments],
             stdout=stream,

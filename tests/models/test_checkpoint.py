@@ -33,9 +33,11 @@ def test_model_comes_back_with_the_same_scores(tmp_path: Path, decoder: Decoder)
     items, last = torch.tensor([[1, 2, 3]]), torch.tensor([2])
     with torch.inference_mode():
         expected = decoder.catalogue_scores(items, last)
-        assert torch.equal(load_model(artifact).catalogue_scores(items, last), expected)
+        loaded = load_model(artifact).catalogue_scores(items, last)
+    # Weights in a file begin at other addresses, for which some processors add in another order.
+    torch.testing.assert_close(loaded, expected, rtol=1e-5, atol=1e-6)
     scores = load_scorer(tmp_path / "m").scores([np.asarray([1, 2, 3], dtype=np.int32)])
-    np.testing.assert_array_equal(scores, expected.numpy())
+    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5, atol=1e-6)
     assert torch.equal(item_table(artifact), decoder.items.weight)
 
 

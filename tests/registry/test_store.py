@@ -93,15 +93,15 @@ def registered(registry, tmp_path, timings, model=1):
 
 
 def test_two_additions_of_the_same_at_once_are_one_version(registry, documents, tmp_path):
-    put, others = documents.put, []
+    put_all, others = documents.put_all, []
 
-    def put_and_be_overtaken(name, source):
-        put(name, source)
+    def put_and_be_overtaken(files, progress=None):
+        put_all(files, progress)
         if not others:
             others.append(None)
             others[:] = [registered(Registry(documents), tmp_path, timings=2)]
 
-    documents.put = put_and_be_overtaken
+    documents.put_all = put_and_be_overtaken
     mine = registered(registry, tmp_path, timings=1)
     assert others == [mine]
     assert mine.added == "2026-01-02T03:04:02+00:00"

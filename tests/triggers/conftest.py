@@ -2,7 +2,7 @@ import pytest
 
 from slmrec.storage.bucket import Bucket
 from slmrec.storage.documents import Folder
-from tests.storage.cloud import client_of, serve_bucket
+from tests.storage.cloud import QUICK, client_of, serve_bucket
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -11,4 +11,4 @@ def documents(request, tmp_path):
         yield Folder(tmp_path / "registry")
         return
     with serve_bucket("models") as (_, address), client_of(address) as client:
-        yield Bucket("gs://models/registry", client=client, timeout=5)
+        yield Bucket("gs://models/registry", client=client, patience=QUICK)
