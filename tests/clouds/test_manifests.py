@@ -70,7 +70,8 @@ def test_custom_job_is_refused_when_a_field_or_an_accelerator_is_unknown() -> No
 def test_what_submit_and_schedule_send_to_vertex_is_what_its_messages_hold() -> None:
     job = json.loads(call("submit", *VERTEX, "--service-account", "robot"))["requests"][-1]["body"]
     assert ask("pipeline_job", job) == job
-    schedule = json.loads(call("schedule", "create", *VERTEX, *NIGHTLY))["requests"][-1]["body"]
+    sent = json.loads(call("schedule", "create", *VERTEX, *NIGHTLY))["requests"]
+    schedule = next(one["body"] for one in reversed(sent) if "body" in one)
     read = ask("schedule", schedule)
     assert read.pop("allowQueueing", False) is schedule.pop("allowQueueing")
     assert read == schedule
