@@ -44,6 +44,7 @@ PROMISES = {
     17: ("secrets never reach logs, artifacts, pages or summaries", "0 hits"),
     18: ("a signed model whose one byte changed does not load", "0 of 200 load"),
     19: ("the dashboard survives malformed requests and lets nobody in", "0 errors, 0 writes"),
+    20: ("memory stays within the declared limit of each step", "10 million interactions"),
 }
 """Rows that the page always has; what a test says of its own row comes first."""
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from pipeline.paths import ROOT
-from slmrec.processes import deadline, end_children
+from slmrec.processes import deadline
 
 HANGS = """
 import subprocess, sys, time
@@ -111,14 +111,22 @@ def test_what_a_killed_child_has_left_ends_so_that_nobody_waits_for_it() -> None
     assert not psutil.pid_exists(int(orphan)) or psutil.Process(int(orphan)).status() == "zombie"
 
 
+SPARED = """
+import subprocess
+import psutil
+from slmrec.processes import end_children
+
+before, after = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+end_children(spare={before.pid})
+print(psutil.pid_exists(after.pid), psutil.Process(before.pid).status())
+end_children()
+print(psutil.pid_exists(before.pid))
+"""
+
+
 def test_processes_that_were_there_before_are_spared() -> None:
-    before, after = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
-    end_children(spare={before.pid})
-    assert not psutil.pid_exists(after.pid)
-    assert psutil.Process(before.pid).status() == psutil.STATUS_SLEEPING
-    after.wait()
-    end_children()
-    before.wait()
+    done, _ = run(SPARED)
+    assert done.stdout.split() == ["False", psutil.STATUS_SLEEPING, "False"], done.stderr
 
 
 def test_process_ends_when_even_python_cannot_run() -> None:

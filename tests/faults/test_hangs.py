@@ -21,6 +21,8 @@ from tests.faults.conftest import Tell
 from tests.faults.tiny import STEPS, start
 
 MINUTES = 0.04
+PATIENCE = (1, 5, 25)
+"""A busy machine may not get a step as far as where it hangs before its deadline, so factors of it."""
 LATEST = 10.0
 """Seconds after the deadline."""
 HANG = """
@@ -54,7 +56,7 @@ HOLDS_THE_INTERPRETER = "import ctypes; ctypes.PyDLL(None).sleep(600)"
 """No other thread of Python can run, so the process ends without ending what it has started."""
 FIRST = {
     "snapshot_source": "snapshot",
-    "ingest_interactions": "snapshot",
+    "ingest_interactions": "list_source",
     "validate_data": "open_artifact",
     "build_sequences": "open_artifact",
     "promote_model": "open_artifact",
@@ -64,8 +66,8 @@ SETTINGS = '{"name": "int8"}'
 """Of a variant; other steps take none, which are the defaults."""
 
 
-def hang_in(step: str, way: str) -> tuple[float, str]:
-    """Have a step hang in some way; seconds that it lived past its deadline, and what it said."""
+def hang_in(step: str, way: str) -> float:
+    """Have a step hang in some way; seconds that it lived past its deadline, which it says."""
     module = import_module(f"components.{step}.step")
     parameters = list(inspect.signature(module.run).parameters)[1:]
     given = {
@@ -80,22 +82,32 @@ def hang_in(step: str, way: str) -> tuple[float, str]:
         + f"step.{first} = hang\n"
         + f"step.run(**{given!r})\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ
-        | {TIMEOUT_VARIABLE: str(MINUTES), "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    ended = time.monotonic()
+    for minutes in (MINUTES * factor for factor in PATIENCE):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                TIMEOUT_VARIABLE: f"{minutes:g}",
+                "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+            },
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        ended = time.monotonic()
+        if "hangs: " in done.stdout:
+            break
+    else:
+        pytest.fail(f"{step} did not get as far as where it hangs: {done.stderr[-2000:]}")
     began, *processes = json.loads(done.stdout.partition("hangs: ")[2].splitlines()[0])
     assert [pid for pid in processes if lives(pid)] == [], (step, way)
     assert done.returncode == 4, done.stderr[-2000:]
-    late = ended - began - 60 * MINUTES
+    assert f"{step}" in done.stderr
+    assert f"took longer than {60 * minutes:g} seconds and was ended" in done.stderr
+    late = ended - began - 60 * minutes
     assert late < LATEST, (step, way)
-    return late, done.stderr
+    return late
 
 
 def lives(pid: int) -> bool:
@@ -109,11 +121,7 @@ def hang_in_each(steps: list[str]) -> float:
     """Every step, in ways that take turns; how late the last one ended."""
     ways = [list(WAYS)[number % len(WAYS)] for number in range(len(steps))]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(hang_in, steps, ways))
-    for step, (_, said) in zip(steps, found, strict=True):
-        assert f"{step}" in said
-        assert f"took longer than {60 * MINUTES:g} seconds and was ended" in said
-    return max(late for late, _ in found)
+        return max(pool.map(hang_in, steps, ways))
 
 
 def test_a_step_ends_with_all_that_it_started_when_it_hangs() -> None:

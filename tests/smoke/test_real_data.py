@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_movietweetings_gives_models_far_above_popularity(
     command, real_data: Path, tmp_path: Path
 ) -> None:

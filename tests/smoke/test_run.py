@@ -2,10 +2,6 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -196,39 +192,6 @@ def test_step_runs_again_when_its_cached_bytes_changed(first: dict, run) -> None
         assert shard in executed(again)
         assert said[shard].endswith("known from an earlier run")
     assert again["models"][3]["metrics"] == first["models"][3]["metrics"]
-
-
-def test_run_goes_on_where_it_was_interrupted(tiny, run, tmp_path) -> None:
-    long = ["--set", "train_teacher.training.epochs=99"]
-    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny, *long]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if list(tmp_path.glob("checkpoints/*/train_teacher-*/epoch-*/manifest.json")):
-            break
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
-    assert "goes on after the last finished step" in out
-    left = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True).stdout
-    assert not [line for line in left.splitlines() if line.split()[0] == str(process.pid)]
-    assert not list(tmp_path.glob("cache/artifacts/*/*/train-teacher/teacher/manifest.json"))
-    again = run(*long, place=tmp_path).summary
-    assert executed(again).isdisjoint(
-        {"ingest_interactions", "validate_data", "build_sequences", "pretrain_items"}
-    )
-    assert "train_teacher" in executed(again)
-    told = [path.read_text() for path in sorted(tmp_path.glob("runs/*/events.jsonl"))]
-    assert re.search(r'"step": "train_teacher", "text": "going on after epoch \d+', told[1])
-    assert not list(tmp_path.glob("checkpoints/*/*"))
 
 
 def test_table_and_places_are_printed_when_a_person_reads(command, tiny, home, first) -> None:

@@ -1,0 +1,69 @@
+"""Row 20: at ten million interactions no step takes more memory than `resources.yaml` allows it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.paths import RESOURCES_FILE
+from slmrec.policy import load_policy
+from slmrec.resources import Resources
+from tests.faults.conftest import Tell
+from tests.faults.tiny import STEPS, finish, start
+
+USERS, ITEMS, INTERACTIONS = 400_000, 10_000, 10_000_000
+ONE_EPOCH = {
+    "pretrain_items.training.epochs": 1,
+    "train_teacher.training.epochs": 1,
+    "train_teacher.ensemble.folds": 2,
+    "distill_student.training.epochs": 1,
+}
+"""What of `pipeline/configs/default.yaml` takes long and no more memory."""
+
+
+@pytest.mark.faults
+def test_every_step_stays_within_its_declared_memory_at_ten_million_interactions(
+    code: Path, tmp_path: Path, tell: Tell
+) -> None:
+    log = tmp_path / "log.parquet"
+    made = ["--users", f"{USERS}", "--items", f"{ITEMS}", "--interactions", f"{INTERACTIONS}"]
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "datasets", "sample", "--output", str(log), *made],
+        cwd=code,
+        check=True,
+    )
+    chosen = [f"--set={name}={value}" for name, value in ONE_EPOCH.items()]
+    config = ["--config", str(code / "pipeline" / "configs" / "default.yaml")]
+    runs = []
+    for _ in range(2):  # the second one has a model in production to monitor
+        process = start(
+            code,
+            tmp_path / "home",
+            "--interactions",
+            str(log),
+            *config,
+            *chosen,
+            OMP_NUM_THREADS=f"{os.cpu_count()}",
+        )
+        runs.append(finish(process, 6 * 3600))
+    assert runs[0]["data"]["interactions"] > 0.99 * INTERACTIONS
+    assert runs[0]["promoted"] is not None
+    peaks: dict[str, float] = {}
+    for step in (one for run in runs for one in run["steps"] if not one["cached"]):
+        name = step["name"].partition("[")[0]
+        peaks[name] = max(peaks.get(name, 0.0), step["peak_rss_mb"] * 2**20 / 1e9)
+    assert set(peaks) == set(STEPS)
+    resources = load_policy(RESOURCES_FILE, Resources)
+    allowed = {name: resources.of(name).memory_gb for name in peaks}
+    beyond = {name: peak for name, peak in peaks.items() if peak > allowed[name]}
+    tell(
+        20,
+        "memory stays within the declared limit of each step",
+        f"each step at {INTERACTIONS:,} interactions",
+        f"{USERS:,} users, {ITEMS:,} items, `pipeline/configs/default.yaml` with one epoch and two "
+        "networks; GB at most of GB declared: "
+        + ", ".join(f"{name} {peaks[name]:.1f} of {allowed[name]:g}" for name in STEPS),
+    )
+    assert beyond == {}
