@@ -7,6 +7,7 @@ statistics are computed as `monitor_drift` does, without files. Run it with noth
 """
 
 import argparse
+import json
 import resource
 import sys
 import tempfile
@@ -32,7 +33,7 @@ DAY = 86_400
 
 
 def main() -> None:
-    """Make the log, monitor it, print what it took."""
+    """Make the log, monitor it, print what it took as JSON."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--users", type=int, default=1_000_000, help="of a window")
     arguments.add_argument("--interactions", type=int, default=10_000_000, help="of a window")
@@ -57,11 +58,16 @@ def main() -> None:
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     newest = report.comparisons[0].current
-    print(
-        f"{newest.user_count:,} users and {len(newest.items):,} interactions a window, "
-        f"{len(report.comparisons)} comparisons: {seconds:.0f} s, verdict '{report.verdict}'"
-    )
-    print(f"at most {peak:,.0f} MB, {before:,.0f} MB of it before the first statistic")
+    told = {
+        "users": newest.user_count,
+        "interactions": len(newest.items),
+        "comparisons": len(report.comparisons),
+        "verdict": report.verdict,
+        "seconds": round(seconds, 1),
+        "peak_rss_mb": round(peak),
+        "before_the_first_statistic_mb": round(before),
+    }
+    print(json.dumps(told, indent=1))
 
 
 def made_up(users: int, interactions: int, items: int, windows: int) -> Sequences:

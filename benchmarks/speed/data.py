@@ -1,0 +1,71 @@
+"""Case 3: from a log to sequences at one, ten and a hundred million interactions, beside pandas."""
+
+import statistics
+import sys
+
+from benchmarks import data as steps_of_data
+from benchmarks.speed import machine
+from benchmarks.speed.measured import Figure, Measured, Ratio, Spread
+from benchmarks.speed.options import Options
+
+NAME = "data"
+TITLE = "From a log to sequences"
+SIZES = (1_000_000, 10_000_000)
+LARGE = 100_000_000
+
+
+def measure(options: Options) -> Measured:
+    """Run the four steps of data and the same work in pandas in turns."""
+    folder = options.folder / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: list[Figure] = []
+    ratios: list[Ratio] = []
+    seconds: dict[int, list[float]] = {}
+    for rows in (*SIZES, *((LARGE,) if options.large else ())):
+        source = steps_of_data.generate(folder, rows, "users")
+        runs, theirs = [], []
+        for _ in range(options.turns if rows < LARGE else 1):
+            runs.append(steps_of_data.ours(source, folder / "ours"))
+            if rows < LARGE:
+                theirs.append(steps_of_data.pandas_peer(source, folder / "pandas"))
+        called = f"{rows:,} interactions"
+        figures += [
+            Figure(called, step, "s", Spread.of(run[step][0] for run in runs))
+            for step in steps_of_data.STEPS
+        ]
+        seconds[rows] = [sum(taken for taken, _ in run.values()) for run in runs]
+        peak = max(gigabytes for run in runs for _, gigabytes in run.values())
+        figures.append(Figure(called, "together", "s", Spread.of(seconds[rows])))
+        figures.append(Figure(called, "memory at most", "GB", Spread.of([peak])))
+        if theirs:
+            its = [taken for taken, _ in theirs]
+            figures.append(Figure(called, "pandas", "s", Spread.of(its)))
+            figures.append(
+                Figure(called, "pandas, memory", "GB", Spread.of(gb for _, gb in theirs))
+            )
+            times = Spread.of(t / o for t, o in zip(its, seconds[rows], strict=True))
+            ratios.append(Ratio(f"pandas over slmrec, {called}", times))
+            if not steps_of_data.identical(folder):
+                sys.exit(f"{folder}: pandas and the steps made different sequences of {called}")
+    large, small = max(seconds), min(seconds)
+    per_row = {rows: statistics.median(taken) / rows for rows, taken in seconds.items()}
+    ratios.append(
+        Ratio(
+            f"time a row, {small:,} over {large:,} interactions",
+            Spread.of([per_row[small] / per_row[large]]),
+        )
+    )
+    return Measured(
+        NAME,
+        TITLE,
+        {"turns": options.turns, "log": "made up, 500,000 items, in Parquet"},
+        machine.describe(),
+        machine.versions("polars", "pyarrow", "duckdb", "pandas"),
+        figures,
+        ratios,
+        notes=(
+            "Snapshot, ingest, validation of every row, sequences: each step a process of its own, its "
+            "start included. pandas does the same work but the validation in one process.",
+            "Sequences of both sides are the same, byte by byte.",
+        ),
+    )

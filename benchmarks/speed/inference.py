@@ -1,0 +1,72 @@
+"""Case 2: how many people a second get their list, and how long one waits."""
+
+from benchmarks.speed import machine
+from benchmarks.speed.measured import Figure, Measured, Ratio, Spread
+from benchmarks.speed.options import Options
+from benchmarks.speed.peers import peer
+from benchmarks.speed.training import peer_versions
+from benchmarks.speed.turns import Found, ours, take_turns
+
+NAME = "inference"
+TITLE = "Lists for everybody"
+OURS = ("teacher", "student", "float32", "int8", "pruned-int8")
+FASTEST = "pruned-int8"
+ASKED_TEACHER, ASKED_PEER = 8.0, 5.0
+
+
+def measure(options: Options) -> Measured:
+    """Ten items for every user of the log, by everybody in turns."""
+    options.prepare(models=True)
+    threads = ["--threads", str(options.threads)]
+    own = [ours(name, "lists", str(options.folder), name, *threads) for name in OURS]
+    peers = [peer(name, options, epochs=1) for name in options.peers]
+    # A peer trains before it answers, for longer than all else takes: one turn of it.
+    found = take_turns(own, options.turns) | take_turns(peers, 1)
+    rates = {name: [rate(run) for run in runs] for name, runs in found.items()}
+    figures = [
+        Figure(name, "users a second", "1/s", Spread.of(values)) for name, values in rates.items()
+    ]
+    for key, words in (
+        ("batch1_p50_ms", "one request, p50"),
+        ("batch1_p95_ms", "one request, p95"),
+    ):
+        figures += [
+            Figure(name, words, "ms", Spread.of(run[key] for run in found[name])) for name in OURS
+        ]
+    figures += [
+        Figure(name, "memory at most", "MB", Spread.of(run["peak_rss_mb"] for run in runs))
+        for name, runs in found.items()
+    ]
+    fast = rates[FASTEST]
+    ratios = [
+        Ratio(
+            f"{FASTEST} over teacher, users a second",
+            Spread.of(mine / its for mine, its in zip(fast, rates["teacher"], strict=True)),
+            ASKED_TEACHER,
+        )
+    ]
+    if peers:
+        best = max(rates[side.name][0] for side in peers)
+        words = f"{FASTEST} over the fastest peer, users a second"
+        ratios.append(Ratio(words, Spread.of(mine / best for mine in fast), ASKED_PEER))
+    return Measured(
+        NAME,
+        TITLE,
+        options.told(),
+        machine.describe(),
+        machine.versions("torch", "onnxruntime", "numpy") | peer_versions(found, peers),
+        figures,
+        ratios,
+        notes=(
+            "The ten best of the whole catalogue, what a history holds left out. Our models have the "
+            "sizes of `pipeline/configs/default.yaml`; the peers list by their own ways, with a SASRec "
+            "of length 50, width 64 and two layers.",
+        ),
+    )
+
+
+def rate(run: Found) -> float:
+    """Users a second."""
+    if "scored" in run:
+        return float(run["scored"][-1]["users_per_second"])
+    return float(run["users"] / min(run["list_seconds"]))

@@ -1,0 +1,46 @@
+"""The peers' SASRec as sides of a comparison, each in its own environment."""
+
+from pathlib import Path
+
+from benchmarks.speed.options import Options
+from benchmarks.speed.turns import Side
+from pipeline.paths import ROOT
+
+PEERS = {"RecTools": "rectools", "RecBole": "recbole", "RePlay": "replay"}
+"""How each is called, and its script and environment."""
+TUNED = "tuned"
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+"""Of glibc: large temporary tensors are kept instead of being mapped anew each time."""
+
+
+def python(name: str) -> Path:
+    """Of a peer's environment."""
+    return ROOT / f".venv-{PEERS[name]}" / "bin" / "python"
+
+
+def installed() -> list[str]:
+    """Peers whose environment is there."""
+    return [name for name in PEERS if python(name).exists()]
+
+
+def peer(name: str, options: Options, *, epochs: int, tuned: bool = False, more: str = "") -> Side:
+    """A peer that learns for some epochs and makes lists for everybody; `more` are words for it."""
+    script = ROOT / "benchmarks" / "peers" / f"{PEERS[name]}_sasrec.py"
+    called = f"{name} {TUNED}" if tuned else name
+    command = (
+        str(python(name)),
+        str(script),
+        str(options.folder / "training.parquet"),
+        "--lists",
+        str(options.folder / f"lists-{PEERS[name]}.parquet"),
+        "--epochs",
+        str(epochs),
+        "--threads",
+        str(options.threads),
+        *more.split(),
+    )
+    return Side(called, command, ALLOCATOR if tuned else {})

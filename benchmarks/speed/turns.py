@@ -1,0 +1,75 @@
+"""Sides of a comparison, each a process of its own, one after the other, in alternating order."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.paths import ROOT
+
+Found = dict[str, Any]
+"""What a process printed last, as JSON, with `wall_seconds` of the whole process."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: what to run."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def ours(name: str, module: str, *arguments: str, **environment: str) -> Side:
+    """A side that is a module of `benchmarks.speed.sides`, in the project's environment."""
+    command = (sys.executable, "-m", f"benchmarks.speed.sides.{module}", *arguments)
+    return Side(name, command, environment)
+
+
+def pipeline(name: str, *arguments: str) -> Side:
+    """A side that is a command of `python -m pipeline`, whose last line or whole output is JSON."""
+    return Side(name, (sys.executable, "-m", "pipeline", *arguments))
+
+
+def take_turns(sides: Sequence[Side], turns: int) -> dict[str, list[Found]]:
+    """Run all sides so many times; every other turn goes from the last to the first.
+
+    Raises `SystemExit` with what a process printed when it fails.
+    """
+    found: dict[str, list[Found]] = {side.name: [] for side in sides}
+    for turn in range(turns):
+        for side in sides[:: 1 if turn % 2 == 0 else -1]:
+            print(f"turn {turn + 1} of {turns}: {side.name} …", file=sys.stderr, flush=True)
+            found[side.name].append(run(side))
+    return found
+
+
+def run(side: Side) -> Found:
+    """Run a side once."""
+    paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    started = time.perf_counter()
+    done = subprocess.run(
+        side.command,
+        cwd=ROOT,
+        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": paths, **side.environment},
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(
+            f"{side.name} ended with {done.returncode}: {' '.join(side.command)}\n{done.stderr}"
+        )
+    text = done.stdout.strip()
+    found: Found = json.loads(text if text.startswith("{") else text.splitlines()[-1])
+    return {**found, "wall_seconds": seconds}
+
+
+def peak_megabytes() -> float:
+    """Memory that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
