@@ -6,8 +6,9 @@ import pytest
 
 from slmrec.config import MonitorDrift
 from slmrec.drift.examples import Names
-from slmrec.drift.monitor import DRIFT, NOT_ENOUGH_DATA, STABLE, WATCH, monitor, summarise
+from slmrec.drift.monitor import monitor, summarise
 from slmrec.drift.thresholds import NAMES, DriftThresholds
+from slmrec.drift.verdicts import DRIFT, NOT_ENOUGH_DATA, STABLE, WATCH
 from slmrec.errors import ConfigError
 from slmrec.progress import Silent
 

@@ -11,8 +11,9 @@ from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences
 from slmrec.drift.examples import Names
 from slmrec.drift.log_statistics import compare_logs
-from slmrec.drift.monitor import DRIFT, monitor, summarise, which_alarm
+from slmrec.drift.monitor import monitor, summarise, which_alarm
 from slmrec.drift.thresholds import DriftThresholds
+from slmrec.drift.verdicts import DRIFT
 from slmrec.drift.windows import timeline, window_until
 from slmrec.policy import load_policy
 from slmrec.progress import Silent

@@ -17,11 +17,10 @@ from slmrec.drift.sentences import sentence
 from slmrec.drift.serving import People, Serving, look
 from slmrec.drift.serving_statistics import compare_people
 from slmrec.drift.thresholds import ASKED, FAMILIES, NAMES, DriftThresholds, StatisticName
+from slmrec.drift.verdicts import DRIFT, NOT_ENOUGH_DATA, STABLE, WATCH
 from slmrec.drift.windows import Timeline, Window, same_weekdays, timeline, window_until
 from slmrec.errors import ConfigError
 from slmrec.progress import Progress
-
-STABLE, WATCH, DRIFT, NOT_ENOUGH_DATA = "stable", "watch", "drift", "not enough data"
 
 
 @dataclass(frozen=True)

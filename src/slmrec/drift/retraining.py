@@ -8,7 +8,7 @@ import polars as pl
 from slmrec.columns import ItemIndex
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import Sequences
-from slmrec.drift.monitor import DRIFT
+from slmrec.drift.verdicts import DRIFT
 from slmrec.registry.decisions import Decision
 from slmrec.registry.versions import DataFacts, Version
 

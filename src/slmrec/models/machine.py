@@ -6,11 +6,11 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict
 
 import joblib
-import onnxruntime
 
 _CPUINFO = Path("/proc/cpuinfo")
 _THREADS = Path("/proc/self/task")
@@ -109,7 +109,7 @@ def this_machine() -> Machine:
         processor=fields.get("model name", "") or platform.machine(),
         threads=usable_threads(),
         int8_instructions=int8_instructions(flags),
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=version("onnxruntime"),
     )
 
 

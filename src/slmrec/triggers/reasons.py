@@ -11,12 +11,10 @@ from datetime import datetime
 from slmrec.artifacts import canonical_json, digest_text
 from slmrec.config import DecideRetraining
 from slmrec.data.listing import Files, Listing, changed_share
+from slmrec.drift.verdicts import DRIFT
 from slmrec.registry.channels import Channels
 from slmrec.registry.moments import is_later
 from slmrec.registry.versions import Version
-
-DRIFT = "drift"
-"""The verdict of a run that is a reason."""
 
 
 @dataclass(frozen=True)
