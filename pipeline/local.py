@@ -123,6 +123,11 @@ def run_pipeline(
             raise _failure(reader, [*unfinished], said, log) from error
         except runner.errors as error:
             raise _failure(reader, [*unfinished], str(error), log) from error
+        except ValueError as error:  # the next step misses what the one below has not written
+            reader.drain()
+            if not unfinished:
+                raise
+            raise _failure(reader, [*unfinished], _ended_unseen(folder), log) from error
         # KFP takes a container that is gone before it is asked for its exit code for one that did well.
         reader.drain()
         if unfinished:

@@ -153,3 +153,38 @@ def test_run_fails_when_a_step_that_started_never_finished(
     parameters = {"interactions": "sample:"}
     with pytest.raises(local.StepFailedError, match="train_teacher: ended without a word"):
         local.run_pipeline(Home(tmp_path), parameters, lambda event: None)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ("", "ingest_interactions: ended without a word"),
+        (
+            '{"event": "failed", "step": "ingest_interactions", "message": "no column", '
+            '"exit_code": 3}\n',
+            "ingest_interactions: no column",
+        ),
+    ],
+)
+def test_a_step_is_blamed_when_the_next_one_misses_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, words: str
+) -> None:
+    def execute(*_: object) -> None:
+        with Path(os.environ[EVENTS_VARIABLE]).open("a") as stream:
+            stream.write('{"event": "started", "step": "ingest_interactions"}\n' + last)
+        raise ValueError("Tried to get output 'log' from task 'ingest-interactions', not found.")
+
+    monkeypatch.setattr(local, "_execute", execute)
+    with pytest.raises(local.StepFailedError, match=words):
+        local.run_pipeline(Home(tmp_path), {"interactions": "sample:"}, lambda event: None)
+
+
+def test_an_error_that_no_step_has_made_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(*_: object) -> None:
+        raise ValueError("what nobody expected")
+
+    monkeypatch.setattr(local, "_execute", execute)
+    with pytest.raises(ValueError, match="nobody expected"):
+        local.run_pipeline(Home(tmp_path), {"interactions": "sample:"}, lambda event: None)
