@@ -1,5 +1,6 @@
 """`python -m pipeline build-image`: the image that every step runs in, named after its code."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pipeline.code import code_digest, image_name
 from pipeline.paths import ROOT
 from slmrec import __version__
 from slmrec.errors import ConfigError, SlmrecError
+
+EXTRA_INDEX_VARIABLE = "PIP_EXTRA_INDEX_URL"
+"""Where pip also looks, here and in the build: for example for the CPU wheel of torch."""
 
 
 def build_image(
@@ -38,6 +42,8 @@ def build_image(
     name = image_name(digest, target)
     arguments = {"VERSION": __version__, "SOURCE_DIGEST": digest, "BASE_IMAGE": base_image}
     given = [f"--build-arg={key}={value}" for key, value in arguments.items() if value]
+    if os.environ.get(EXTRA_INDEX_VARIABLE):  # named without its value, which may hold a password
+        given.append(f"--build-arg={EXTRA_INDEX_VARIABLE}")
     command = ["docker", "build", "--file=containers/Dockerfile", f"--target={target}", *given]
     if network:
         command.append(f"--network={network}")

@@ -129,6 +129,24 @@ class TestImage:
         assert isinstance(result.exception, ConfigError)
         assert "docker is not installed here" in str(result.exception)
 
+    @pytest.mark.parametrize("index", ["", "https://user:secret@packages.example/simple"])
+    def test_pip_looks_in_the_build_where_it_looks_here(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, index: str
+    ) -> None:
+        docker = tmp_path / "docker"
+        told = tmp_path / "told"
+        docker.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "index $PIP_EXTRA_INDEX_URL" > {told}\n')
+        docker.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index)
+        command = [sys.executable, "-m", "pipeline", "build-image"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        *arguments, seen = told.read_text().splitlines()
+        assert ("--build-arg=PIP_EXTRA_INDEX_URL" in arguments) == bool(index)
+        assert "secret" not in " ".join(arguments) + done.stdout + done.stderr
+        assert seen == f"index {index}"
+
 
 class TestWhatAContainerSees:
     def test_home_and_nothing_else_when_the_data_is_made_up(
