@@ -6,6 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALLEST = torch.finfo(torch.float32).tiny
+CACHED_BYTES, FEW = 16 * 2**20, 256
+"""Scores of a block that caches hold, and positions below which products are slower than memory: 2,048
+positions and 12,000 items took a quarter less CPU time in blocks of 16 MiB than of 64."""
+
 
 @dataclass(frozen=True)
 class SoftTargets:
@@ -43,47 +48,48 @@ def _scan(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both terms, and the gradients of their sum with regard to states and table.
 
-    Scores live for one block of positions at a time, so memory does not grow with the batch.
+    Scores live for one block of positions at a time, so memory does not grow with the batch. What pulls
+    towards the target itself is added in float32, outside the products: exact, and no pass over scores.
+    A share below `SMALLEST` counts as that in the terms, not in their gradients.
     """
-    count = states.shape[0]
-    table_typed, states_typed = table.to(dtype), states.to(dtype)
+    typed = table.to(dtype)
     state_gradient = torch.empty_like(states)
     table_gradient = torch.zeros_like(table)
     hard, soft = states.new_zeros(()), states.new_zeros(())
-    for low in range(0, count, block):
+    for low in range(0, states.shape[0], block):
         rows = slice(low, low + block)
-        part, target = states_typed[rows], terms.targets[rows, None]
+        part, target = states[rows], terms.targets[rows]
         weight = terms.weights[rows, None]
-        scores = (part @ table_typed.T).float()  # [block, items]
-        scores -= scores.amax(dim=1, keepdim=True)
-        picked = scores.gather(1, target)
+        scores = part.to(dtype) @ typed.T  # [block, items]
         if terms.items is None or terms.shares is None:
-            probability = scores.exp_()
-            normaliser = probability.sum(dim=1, keepdim=True)
-            probability *= weight / normaliser
+            shares, scale = scores.softmax(dim=1), weight
+            logs = _logs(shares, target[:, None])
         else:
-            items, share = terms.items[rows], terms.shares[rows]
-            believed = (share * scores.gather(1, items)).sum(dim=1) / terms.temperature
+            items, believed = terms.items[rows], terms.shares[rows]
             slope = terms.soft_weight / terms.temperature
+            scores = scores.float()
+            shares = scores.softmax(dim=1)
+            logs = _logs(shares, target[:, None])
             if terms.temperature == 1:  # one softmax serves both terms
-                probability = scores.exp_()
-                normaliser = softened = probability.sum(dim=1, keepdim=True)
-                probability *= (weight + slope) / normaliser
+                softened, scale = shares, weight + slope
             else:
-                even = (scores / terms.temperature).exp_()
-                probability = scores.exp_()
-                normaliser = probability.sum(dim=1, keepdim=True)
-                softened = even.sum(dim=1, keepdim=True)
-                probability *= weight / normaliser
-                probability.addcmul_(even, slope / softened)
-            soft += terms.soft_weight * (softened.log()[:, 0] - believed).sum()
-            probability.scatter_add_(1, items, -slope * share)
-        hard += (weight * (normaliser.log() - picked)).sum()
-        probability.scatter_add_(1, target, -weight)
-        gradient = probability.to(dtype)
-        state_gradient[rows] = gradient @ table_typed
-        table_gradient += gradient.T @ part
+                softened, scale = (
+                    scores.div_(terms.temperature).softmax(dim=1),
+                    torch.ones_like(weight),
+                )
+                shares = shares.mul_(weight).add_(softened, alpha=slope)
+            soft -= terms.soft_weight * (believed * _logs(softened, items)).sum()
+            shares.scatter_add_(1, items, -slope / scale.clamp_min(SMALLEST) * believed)
+        hard -= (weight * logs).sum()
+        gradient = shares.to(dtype)
+        state_gradient[rows] = scale * (gradient @ typed).float() - weight * table[target]
+        table_gradient += gradient.T @ (scale * part).to(dtype)
+    table_gradient.index_add_(0, terms.targets, -terms.weights[:, None] * states)
     return hard, soft, state_gradient, table_gradient
+
+
+def _logs(shares: Tensor, columns: Tensor) -> Tensor:
+    return shares.gather(1, columns).float().clamp_min(SMALLEST).log()
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -181,5 +187,7 @@ def _normalised(targets: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _block(table: Tensor, max_logit_mib: int, at_once: int = 1) -> int:
-    """Positions whose scores may exist at once."""
-    return max(max_logit_mib * 2**20 // (4 * at_once * (table.shape[0] - 1)), 1)
+    """Positions whose scores may exist at once: on a CPU what its caches hold, if not too few."""
+    row = 4 * at_once * (table.shape[0] - 1)
+    most = max(max_logit_mib * 2**20 // row, 1)
+    return min(most, max(CACHED_BYTES // row, FEW)) if table.device.type == "cpu" else most
