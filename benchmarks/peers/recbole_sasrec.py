@@ -8,7 +8,7 @@ names for changes. Facts about it:
 - Every beginning of a history is a row of its own (`SequentialDataset.data_augmentation`): a user
   with n items gives n - 1 rows, padded on the right to the full length. The whole encoder runs for
   one target, the last, so a batch of 2,048 has 2,048 targets where the other peers' batch of 128
-  users has some hundred to some thousand. No target is lost in a long history: each has the
+  users has as many as these users have items. No target is lost in a long history: each has the
   `--length` items before it.
 - CE is the softmax over the catalogue and the default; logits are made at that last position alone,
   so none are made for padding. The padding's own row of the item table counts as one more item in it.
@@ -16,7 +16,7 @@ names for changes. Facts about it:
   for sequential models is `repeatable`.
 - The feed-forward part is four times as wide as the model by default. `--feed-forward` is the width,
   as with the other peers, unless told; `--feed-forward 256` is the default at width 64.
-- It holds all rows in memory as whole numbers of eight bytes, of times as well as of items.
+- It holds all rows in memory, with times as well as items, each at the full length.
 - Its own ranking of all items (`full_sort_topk`) asks only about rows that were held back for a test,
   and leaves seen items in for sequential models. Here, as its users do, the model's
   `full_sort_predict` is asked with whole histories, in batches of 4,096 (its `eval_batch_size`), and

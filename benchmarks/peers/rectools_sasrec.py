@@ -12,7 +12,8 @@ betas (.9, .98), batches of 128 users, one negative for the losses that draw any
 - The feed-forward part of its own layers is as wide as the model; that of LiGR layers four times.
 - Padded positions are not masked as keys in attention unless told (`use_key_padding_mask`); they are
   set to zero instead.
-- It trains through PyTorch Lightning. A progress bar, logs and checkpoints are off by default.
+- It trains through PyTorch Lightning, without progress bar, logs and checkpoints unless told: its own
+  trainer is made anew here, with a stopwatch.
 - `recommend` lists users by products with all items, 128 at a time, seen items left out.
 """
 
