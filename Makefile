@@ -19,7 +19,7 @@ TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow test-peers peers test-clouds test-faults test-images check lint-workflows format \
-  compile lock release images setup clean
+  bench bench-check compile lock release images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,14 @@ test-faults: setup $(FUZZER_READY) ## set up, then every crash and attack that '
 test-peers: setup .venv-rectools/.installed ## set up RecTools beside it, then compare metrics with it, and try the drivers of peers
 	$(TEST_ENV) $(BIN)/python -m pytest -m peers
 
-peers: $(PEERS_READY) ## set up RecTools, RecBole and RePlay, whose SASRecs train beside ours in benchmarks/peers
+peers: $(PEERS_READY) ## set up RecTools, RecBole and RePlay, which 'make bench' measures beside slmrec
+
+bench: setup ## measure CASES= (all) on LOG= beside the peers that are set up; docs/results/speed; LARGE=1 for hours
+	@$(BIN)/python -m benchmarks.speed $(CASES) $(if $(LOG),--log $(LOG)) $(if $(LARGE),--large)
+
+bench-check: setup ## measure CASES= again and fail where a ratio has lost more than a fifth of the committed one
+	@$(BIN)/python -m benchmarks.speed $(CASES) $(if $(LOG),--log $(LOG)) --results var/benchmark/again
+	@$(BIN)/python -m benchmarks.check var/benchmark/again
 
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it
 	$(TEST_ENV) $(BIN)/python -m pytest -m clouds

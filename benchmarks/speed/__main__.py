@@ -69,14 +69,14 @@ def chosen(parser: argparse.ArgumentParser, words: str) -> list[str]:
     if words == "installed":
         absent = [name for name in PEERS if name not in there]
         if absent:
-            print(f"not installed: {', '.join(absent)}; make bench-peers", file=sys.stderr)
+            print(f"not installed: {', '.join(absent)}; make peers", file=sys.stderr)
         return there
     names = [] if words == "none" else words.split(",")
     for name in names:
         if name not in PEERS:
             parser.error(f"no peer {name!r}; there are {', '.join(PEERS)}")
         if name not in there:
-            parser.error(f"{name} is not installed; make bench-peers")
+            parser.error(f"{name} is not installed; make peers")
     return names
 
 

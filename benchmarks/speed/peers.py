@@ -17,6 +17,11 @@ ALLOCATOR = {
 """Of glibc: large temporary tensors are kept instead of being mapped anew each time."""
 
 
+FASTEST = {"RePlay": "--loss LogInCE --bucket-size 16"}
+"""What a peer also offers for the same loss and shape, in less time: scores at real targets only, and
+histories of like length together."""
+
+
 def python(name: str) -> Path:
     """Of a peer's environment."""
     return ROOT / f".venv-{PEERS[name]}" / "bin" / "python"
@@ -27,10 +32,18 @@ def installed() -> list[str]:
     return [name for name in PEERS if python(name).exists()]
 
 
-def peer(name: str, options: Options, *, epochs: int, tuned: bool = False, more: str = "") -> Side:
+def peer(
+    name: str,
+    options: Options,
+    *,
+    epochs: int,
+    tuned: bool = False,
+    more: str = "",
+    called: str = "",
+) -> Side:
     """A peer that learns for some epochs and makes lists for everybody; `more` are words for it."""
     script = ROOT / "benchmarks" / "peers" / f"{PEERS[name]}_sasrec.py"
-    called = f"{name} {TUNED}" if tuned else name
+    called = called or name
     command = (
         str(python(name)),
         str(script),
@@ -43,4 +56,4 @@ def peer(name: str, options: Options, *, epochs: int, tuned: bool = False, more:
         str(options.threads),
         *more.split(),
     )
-    return Side(called, command, ALLOCATOR if tuned else {})
+    return Side(f"{called} {TUNED}" if tuned else called, command, ALLOCATOR if tuned else {})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.speed import machine
 from benchmarks.speed.measured import Figure, Measured, Ratio, Spread
 from benchmarks.speed.options import Options
-from benchmarks.speed.peers import TUNED, peer
+from benchmarks.speed.peers import FASTEST, TUNED, peer
 from benchmarks.speed.turns import Found, Side, ours, take_turns
 
 NAME = "training"
@@ -32,11 +32,23 @@ def measure(options: Options) -> Measured:
         for name in options.peers
         for tuned in (False, True)
     ]
+    chosen = [
+        peer(
+            name,
+            options,
+            epochs=PEER_EPOCHS,
+            tuned=True,
+            more=FASTEST[name],
+            called=f"{name} with {FASTEST[name]}",
+        )
+        for name in options.peers
+        if name in FASTEST
+    ]
     own = [
         ours(name, "epochs", str(folder), name, "--epochs", f"{epochs}", *threads)
         for name, epochs in (("network", 2), ("teacher", 1), ("student", 2), ("student_live", 1))
     ]
-    found = take_turns([*sides, *peers, *own], options.turns)
+    found = take_turns([*sides, *peers, *chosen, *own], options.turns)
     epochs = {name: [epoch_seconds(run) for run in runs] for name, runs in found.items()}
     figures = [Figure(name, "an epoch", "s", Spread.of(runs)) for name, runs in epochs.items()]
     figures += [
@@ -59,7 +71,7 @@ def measure(options: Options) -> Measured:
             "teacher over student, an epoch", epochs["teacher"], epochs["student"], ASKED_TEACHER
         ),
         ratio("live over cached, an epoch", epochs["student_live"], epochs["student"], ASKED_LIVE),
-        *beside_peers(epochs, peers),
+        *beside_peers(epochs, peers, chosen),
     ]
     return Measured(
         NAME,
@@ -97,11 +109,14 @@ def ratio(name: str, slow: Sequence[float], fast: Sequence[float], asked: float 
     return Ratio(name, Spread.of(s / f for s, f in zip(slow, fast, strict=True)), asked)
 
 
-def beside_peers(epochs: dict[str, list[float]], peers: Sequence[Side]) -> list[Ratio]:
+def beside_peers(
+    epochs: dict[str, list[float]], peers: Sequence[Side], chosen: Sequence[Side] = ()
+) -> list[Ratio]:
     """Of every peer, and of the fastest one as installed and tuned."""
     mine = epochs["slmrec SASRec"]
     found = [
-        ratio(f"{side.name} over slmrec, an epoch", epochs[side.name], mine, None) for side in peers
+        ratio(f"{side.name} over slmrec, an epoch", epochs[side.name], mine, None)
+        for side in (*peers, *chosen)
     ]
     for words, asked, tuned in (("as installed", ASKED_PEER, False), ("tuned", ASKED_TUNED, True)):
         group = [epochs[side.name] for side in peers if side.name.endswith(TUNED) == tuned]
