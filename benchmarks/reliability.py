@@ -72,13 +72,13 @@ def try_all(counts: Path, options: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment).returncode
 
 
-def read(counts: Path) -> dict[int, dict[str, Any]]:
-    """The counts by row."""
+def read(counts: Path) -> dict[int | str, dict[str, Any]]:
+    """The counts by row; rows that are not numbered have a word."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in counts.glob("*.json")]
-    return {int(one["row"]): one for one in found}
+    return {one["row"]: one for one in found}
 
 
-def page(found: dict[int, dict[str, Any]]) -> str:
+def page(found: dict[int | str, dict[str, Any]]) -> str:
     """The table as Markdown."""
     lines = [
         "# Reliability",
@@ -92,10 +92,10 @@ def page(found: dict[int, dict[str, Any]]) -> str:
         "| # | promise | asked | measured | seconds |",
         "|---|---|---|---|---|",
     ]
-    for row in sorted({*PROMISES, *found}):
+    for row in sorted({*PROMISES, *found}, key=lambda row: (isinstance(row, str), row)):
         one = found.get(row)
         if one is None:
-            promise, asked = PROMISES[row]
+            promise, asked = PROMISES[int(row)]
             one = {"promise": promise, "asked": asked, "measured": "not measured", "seconds": None}
         seconds = "" if one["seconds"] is None else f"{one['seconds']:,.0f}"
         cells = (str(row), one["promise"], one["asked"], one["measured"], seconds)

@@ -6,6 +6,7 @@ and the steps' events reach whoever shows progress.
 """
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -187,7 +188,10 @@ def _execute(
     from kfp.local import cache as kfp_cache
 
     with (
-        log.open("w", encoding="utf-8", buffering=1) as stream,
+        # Nothing waits in a buffer: closing would fail once more on a full disk, and hide why.
+        io.TextIOWrapper(
+            log.open("wb", buffering=0), encoding="utf-8", write_through=True
+        ) as stream,
         contextlib.redirect_stdout(PlainLog(stream)),
     ):
         local.init(**session)

@@ -48,10 +48,15 @@ def line_console(*, stderr: bool = False) -> Terminal:
 
 
 class PlainLog(io.TextIOBase):
-    """A stream whose text has neither styles nor anything that cannot be seen."""
+    """A stream whose text has neither styles nor anything that cannot be seen.
+
+    What its disk does not take is lost: who logs has worse to tell of than that.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = 0
+        """Texts that could not be written."""
 
     def writable(self) -> bool:
         """Whether anything can be written."""
@@ -59,12 +64,18 @@ class PlainLog(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text as it may be shown."""
-        self._stream.write(visible(_STYLES.sub("", text)))
+        try:
+            self._stream.write(visible(_STYLES.sub("", text)))
+        except OSError:
+            self.lost += 1
         return len(text)
 
     def flush(self) -> None:
         """Hand on what was written."""
-        self._stream.flush()
+        try:
+            self._stream.flush()
+        except OSError:
+            self.lost += 1
 
 
 def print_json(content: Any) -> None:

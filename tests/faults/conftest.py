@@ -26,21 +26,26 @@ def tell() -> Tell:
     started = time.monotonic()
 
     def keep(row: int | str, promise: str, asked: str, measured: str) -> None:
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if not folder:
-            return
-        content = {
-            "row": row,
-            "promise": promise,
-            "asked": asked,
-            "measured": measured,
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        (Path(folder) / f"{row}.json").write_text(text + "\n", encoding="utf-8")
+        keep_row(row, promise, asked, measured, time.monotonic() - started)
 
     return keep
+
+
+def keep_row(row: int | str, promise: str, asked: str, measured: str, seconds: float) -> None:
+    """Write what was counted for a row, where somebody wants to know."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return
+    content = {
+        "row": row,
+        "promise": promise,
+        "asked": asked,
+        "measured": measured,
+        "seconds": round(seconds, 1),
+    }
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (Path(folder) / f"{row}.json").write_text(text + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

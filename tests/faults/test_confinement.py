@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from slmrec.registry.store import Registry
 from slmrec.storage.bucket import Bucket
 from slmrec.storage.documents import Folder, open_documents
 from slmrec.storage.files import describe, fetch, list_objects
+from tests.faults.conftest import keep_row
 from tests.registry.registries import VERSION
 from tests.storage.cloud import QUICK, Stored, client_of, serve_bucket
 
@@ -107,6 +109,27 @@ PLAIN = [
     "x" * 255,
     "a b~$&'()+,;=@",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(request):
+    """Row 13: that every try of this file ended as it should, in one line."""
+    failed, started = request.session.testsfailed, time.monotonic()
+    yield
+    tried = sum(item.path == request.path for item in request.session.items)
+    wrong = request.session.testsfailed - failed
+    measured = (
+        f"{tried} tries of {len(NAMES)} names, {len(SCHEMES)} schemes and {len(OBJECTS)} objects, with "
+        "links, on artifacts, registry, dashboard, policies, checkpoints, graphs and buckets: "
+        f"{wrong} led outside or were taken for another"
+    )
+    keep_row(
+        13,
+        "names and URIs stay inside their root",
+        "`..`, links, absolute, encoded, `file://`, other buckets: all refused",
+        measured,
+        time.monotonic() - started,
+    )
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
 """Where verbs print: how wide, whether sentences are cut, and that texts are not obeyed."""
 
+import contextlib
 import json
 from collections.abc import Callable
-from io import StringIO
+from io import StringIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipeline.terminal import PLAIN_WIDTH, line_console, table_console
+from pipeline.terminal import PLAIN_WIDTH, PlainLog, line_console, table_console
 from slmrec.visible import visible_json
 
 
@@ -45,3 +47,14 @@ def test_a_title_keeps_its_value_when_it_is_told_as_json() -> None:
     told = visible_json({"é": "\x9b\u202e\U000e0041\ttitle"})
     assert told == '{"é": "\\u009b\\u202e\\udb40\\udc41\\ttitle"}'
     assert json.loads(told) == {"é": "\x9b\u202e\U000e0041\ttitle"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_log_that_its_disk_does_not_take_disturbs_nobody() -> None:
+    full = Path("/dev/full").open("wb", buffering=0)
+    with TextIOWrapper(full, encoding="utf-8", write_through=True) as stream:
+        log = PlainLog(stream)
+        with contextlib.redirect_stdout(log):
+            print("a step says something")
+            print("and more", flush=True)
+    assert log.lost >= 2
