@@ -51,8 +51,10 @@ def test_a_title_keeps_its_value_when_it_is_told_as_json() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_log_that_its_disk_does_not_take_disturbs_nobody() -> None:
-    full = Path("/dev/full").open("wb", buffering=0)
-    with TextIOWrapper(full, encoding="utf-8", write_through=True) as stream:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        TextIOWrapper(full, encoding="utf-8", write_through=True) as stream,
+    ):
         log = PlainLog(stream)
         with contextlib.redirect_stdout(log):
             print("a step says something")
