@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from slmrec.evaluation.metrics import HEADLINE
 from slmrec.evaluation.outcome import Evaluation, ModelResult
-from slmrec.evaluation.plots.style import PLAIN, STYLE, colour, plain, svg
+from slmrec.evaluation.plots.style import PLAIN, STYLE, colour, legible, plain, svg
 
 MOST_NAMED = 8
 """Models whose names fit beside their discs; more are numbered and listed."""
@@ -156,7 +156,7 @@ def _radius(area: float) -> float:
 
 def _named(model: ModelResult, candidate: str) -> str:
     role = ", candidate" if model["name"] == candidate else ""
-    return f"{model['name']}{role} ({_size(model['bytes'])})"
+    return f"{legible(model['name'])}{role} ({_size(model['bytes'])})"
 
 
 def _size(count: int) -> str:

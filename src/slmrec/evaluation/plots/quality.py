@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from slmrec.evaluation.metrics import HEADLINE
 from slmrec.evaluation.outcome import Evaluation, short
-from slmrec.evaluation.plots.style import STYLE, colour, plain, svg
+from slmrec.evaluation.plots.style import STYLE, colour, legible, plain, svg
 
 
 def quality_svg(evaluation: Evaluation, candidate: str) -> str:
@@ -30,7 +30,7 @@ def quality_figure(evaluation: Evaluation, candidate: str) -> Figure:
         text = short(found["value"]) + (" candidate" if chosen else "")
         weight = "bold" if chosen else "normal"
         axes.text(high + 0.015 * reach, line, text, va="center", fontweight=weight)
-    axes.set_yticks(range(len(models)), [model["name"] for model in models])
+    axes.set_yticks(range(len(models)), [legible(model["name"]) for model in models])
     axes.invert_yaxis()
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(0, reach * 1.28)  # room for the words

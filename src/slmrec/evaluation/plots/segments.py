@@ -15,7 +15,7 @@ from slmrec.evaluation.outcome import (
     ModelResult,
     SegmentResult,
 )
-from slmrec.evaluation.plots.style import INK, PLAIN, SERVING, STYLE, colour, plain, svg
+from slmrec.evaluation.plots.style import INK, PLAIN, SERVING, STYLE, colour, legible, plain, svg
 
 _GROUP = 0.8  # of the distance from a group to the next
 _FAINT = 0.45
@@ -59,7 +59,7 @@ def segments_figure(evaluation: Evaluation, candidate: str) -> Figure:
     for axes, (kind, members) in zip(rows[0], panels, strict=False):
         for place, segment in enumerate(members):
             _draw(axes, place, segment, models, candidate)
-        names = [f"{segment['name']}\n{segment['users']:,} users" for segment in members]
+        names = [f"{legible(segment['name'])}\n{segment['users']:,} users" for segment in members]
         axes.set_xticks(range(len(members)), names, fontsize=8.5)
         axes.set_xlim(-0.55, len(members) - 0.45)
         axes.set_ylim(0, 1.06 * highest)
@@ -126,4 +126,5 @@ def _shade(model: ModelResult, candidate: str) -> str:
 
 
 def _named(model: ModelResult, candidate: str) -> str:
-    return f"{model['name']} (candidate)" if model["name"] == candidate else model["name"]
+    name = legible(model["name"])
+    return f"{name} (candidate)" if model["name"] == candidate else name

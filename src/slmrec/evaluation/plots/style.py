@@ -14,6 +14,8 @@ MODEL = "#2f6f9f"
 PLAIN = "#858c94"
 SERVING = "#8a63b0"
 """What serves now, beside the candidate and the student."""
+LONGEST_NAME = 41
+"""As long as a variant's name may be; whoever reads foreign results may meet longer ones."""
 # The ink is the one colour that has to follow the page; a viewer without style keeps the dark one.
 _ADAPTIVE = (
     f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e4e7eb}}}}</style>"
@@ -36,6 +38,12 @@ def colour(model: ModelResult, candidate: str) -> str:
     if model["name"] == candidate:
         return ACCENT
     return PLAIN if model["kind"] == BASELINE else MODEL
+
+
+def legible(name: str) -> str:
+    """A name in one line that leaves room for what it names."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
 
 
 def plain(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from slmrec.evaluation.outcome import short
-from slmrec.evaluation.plots.style import ACCENT, MODEL, STYLE, plain, svg
+from slmrec.evaluation.plots.style import ACCENT, MODEL, STYLE, legible, plain, svg
 from slmrec.evaluation.trainings import Block, Curve
 
 
@@ -37,7 +37,7 @@ def curves_svg(curves: Sequence[Curve]) -> str:
             )
             # Room for the words.
             quality.set_ylim(max(min(values) - 0.1 * span, 0.0), max(values) + 0.25 * span)
-            quality.set_title(curve.name, loc="left", fontsize=11, fontweight="bold")
+            quality.set_title(legible(curve.name), loc="left", fontsize=11, fontweight="bold")
             loss.plot(*zip(*curve.losses, strict=True), color=MODEL)
             loss.set_title(" + ".join(curve.terms), loc="left", fontsize=8.5)
             loss.set_xlabel("epoch")
