@@ -191,15 +191,15 @@ def test_a_thousand_damages_are_noticed_and_the_steps_executed_again(
     before, before_files = artifacts(undisturbed), files(undisturbed)
     shutil.rmtree(undisturbed / "registry")
     harmed = ["ingest-interactions/log", "train-teacher/teacher", "evaluate-models/evaluation"]
-    for port in harmed:
-        manifest = next(undisturbed.glob(f"cache/artifacts/*/*/{port}/manifest.json"))
-        name = max(json.loads(manifest.read_text())["files"].items(), key=lambda f: f[1]["bytes"])
-        flip_for_good(manifest.parent / name[0])
+    folders = [next(undisturbed.glob(f"cache/artifacts/*/*/{port}")) for port in harmed]
+    for folder in folders:
+        sizes = json.loads((folder / "manifest.json").read_text())["files"]
+        flip_for_good(folder / max(sizes, key=lambda name: sizes[name]["bytes"]))
     summary = finish(start(code, undisturbed))
     executed = {step["name"].partition("[")[0] for step in summary["steps"] if not step["cached"]}
     assert executed == set(STEPS)  # all that hangs on the first of the three
-    for port in harmed:
-        shutil.rmtree(next(undisturbed.glob(f"cache/artifacts/*/*/{port}")))
+    for folder in folders:
+        shutil.rmtree(folder)
     assert unlike(artifacts(undisturbed), before) == []
     assert unlike(files(undisturbed), before_files) == []
     check_registry(undisturbed / "registry")
