@@ -185,24 +185,26 @@ def test_damage_is_noticed_when_a_result_is_looked_up(half: Path) -> None:
 
 @pytest.mark.faults
 def test_a_thousand_damages_are_noticed_and_the_steps_executed_again(
-    code: Path, undisturbed: Path, tell: Tell
+    code: Path, tmp_path: Path, tell: Tell
 ) -> None:
-    noticed, kinds, ways = damage_and_look(undisturbed, FLIPS)
-    before, before_files = artifacts(undisturbed), files(undisturbed)
-    shutil.rmtree(undisturbed / "registry")
+    home = tmp_path / "home"  # of its own: others are not to meet what is harmed here
+    finish(start(code, home))
+    noticed, kinds, ways = damage_and_look(home, FLIPS)
+    before, before_files = artifacts(home), files(home)
+    shutil.rmtree(home / "registry")
     harmed = ["ingest-interactions/log", "train-teacher/teacher", "evaluate-models/evaluation"]
-    folders = [next(undisturbed.glob(f"cache/artifacts/*/*/{port}")) for port in harmed]
+    folders = [next(home.glob(f"cache/artifacts/*/*/{port}")) for port in harmed]
     for folder in folders:
         sizes = json.loads((folder / "manifest.json").read_text())["files"]
         flip_for_good(folder / max(sizes, key=lambda name: sizes[name]["bytes"]))
-    summary = finish(start(code, undisturbed))
+    summary = finish(start(code, home))
     executed = {step["name"].partition("[")[0] for step in summary["steps"] if not step["cached"]}
     assert executed == set(STEPS)  # all that hangs on the first of the three
     for folder in folders:
         shutil.rmtree(folder)
-    assert unlike(artifacts(undisturbed), before) == []
-    assert unlike(files(undisturbed), before_files) == []
-    check_registry(undisturbed / "registry")
+    assert unlike(artifacts(home), before) == []
+    assert unlike(files(home), before_files) == []
+    check_registry(home / "registry")
     spelled = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
     how = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
     tell(

@@ -29,7 +29,11 @@ def test_data_steps_give_the_same_bytes_when_they_were_killed(
         assert wait_for(lambda: "monitor_drift" in started(home, before), process, 600)
     finally:
         kill_group(process)
-    found, expected = artifacts(home), artifacts(half)
+    # Whether the step after them had ended already when all was ended is chance.
+    found, expected = (
+        {port: digests for port, digests in artifacts(place).items() if "monitor-drift" not in port}
+        for place in (home, half)
+    )
     assert unlike(found, expected) == []
     assert found.keys() == expected.keys()
 
