@@ -1,5 +1,6 @@
 """What verbs print: styles are ours, texts are shown and never obeyed; and how wide it is."""
 
+import contextlib
 import io
 import re
 import sys
@@ -55,8 +56,6 @@ class PlainLog(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.lost = 0
-        """Texts that could not be written."""
 
     def writable(self) -> bool:
         """Whether anything can be written."""
@@ -64,18 +63,14 @@ class PlainLog(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text as it may be shown."""
-        try:
+        with contextlib.suppress(OSError):
             self._stream.write(visible(_STYLES.sub("", text)))
-        except OSError:
-            self.lost += 1
         return len(text)
 
     def flush(self) -> None:
         """Hand on what was written."""
-        try:
+        with contextlib.suppress(OSError):
             self._stream.flush()
-        except OSError:
-            self.lost += 1
 
 
 def print_json(content: Any) -> None:

@@ -2,5 +2,5 @@
 
 A case is a module with `NAME`, `TITLE` and `measure(options) -> Measured`. It runs every side as a
 process of its own, in turns, so that a moment in which the machine is busy meets all of them alike, and
-keeps medians, spread and ratios. What stands in `docs/results/speed/` was written by this.
+keeps medians, spread and ratios. It writes `docs/results/speed/`.
 """

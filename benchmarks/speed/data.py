@@ -39,9 +39,10 @@ def measure(options: Options) -> Measured:
         figures.append(Figure(called, "memory at most", "GB", Spread.of([peak])))
         if theirs:
             its = [taken for taken, _ in theirs]
-            figures.append(Figure(called, "pandas", "s", Spread.of(its)))
+            beside = f"pandas {called}"
+            figures.append(Figure(beside, "together", "s", Spread.of(its)))
             figures.append(
-                Figure(called, "pandas, memory", "GB", Spread.of(gb for _, gb in theirs))
+                Figure(beside, "memory at most", "GB", Spread.of([max(gb for _, gb in theirs)]))
             )
             times = Spread.of(t / o for t, o in zip(its, seconds[rows], strict=True))
             ratios.append(Ratio(f"pandas over slmrec, {called}", times))

@@ -12,6 +12,7 @@ from benchmarks.speed.options import Options
 from benchmarks.speed.peers import TUNED, peer
 from benchmarks.speed.training import peer_versions
 from benchmarks.speed.turns import Found, ours, run
+from slmrec.config import Training
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.training.validation import validation_sample
 
@@ -94,14 +95,19 @@ def seconds_to(curve: Curve, wanted: float) -> float:
 
 
 def curve_of_lists(found: Found, path: Path, sequences: Sequences) -> Curve:
-    """NDCG@10 of the lists after each epoch that has some."""
-    users, places = validation_sample(sequences, np.random.default_rng(0))
+    """NDCG@10 of the lists after each epoch that has some, of users whom our training validates on.
+
+    An epoch counts its median, as ours do: the first one warms up.
+    """
+    first, *later = found["epoch_seconds"]
+    epoch_seconds = float(np.median(later or [first]))
+    users, places = validation_sample(sequences, np.random.default_rng(Training().seed))
     wanted = pl.DataFrame({"user": users, "item": sequences.items[places].astype(np.int64)})
     hits = pl.read_parquet(path).join(wanted, on=["user", "item"])
     gains = hits.with_columns(gain=1 / (pl.col("rank") + 1).log(2))
     sums = dict(gains.group_by("epoch").agg(pl.col("gain").sum()).iter_rows())
     return [
-        (one["training_seconds"], sums.get(int(one["epoch"]), 0.0) / len(users))
+        (one["epoch"] * epoch_seconds, sums.get(int(one["epoch"]), 0.0) / len(users))
         for one in _in_order(found["scored"])
     ]
 

@@ -21,8 +21,11 @@ from benchmarks.speed.sides.growth import made_up
 from benchmarks.speed.sides.prepare import training_interactions
 from benchmarks.speed.training import beside_peers, epoch_seconds
 from benchmarks.speed.turns import Side, ours, run, take_turns
+from slmrec.config import PretrainItems, Training
 from slmrec.data.sequences import Sequences
 from slmrec.models.decoder import Decoder, DecoderShape
+from slmrec.training.pretrain import train_sasrec
+from slmrec.training.validation import validation_sample
 
 MACHINE = {
     "processor": "one",
@@ -139,8 +142,8 @@ def test_the_fastest_peer_is_that_of_each_turn() -> None:
     assert (tuned.value.low, tuned.value.high) == (5.0, 9.0)
 
 
-def test_rates_are_of_the_last_lists_or_of_the_best_pass() -> None:
-    assert rate({"users": 100, "list_seconds": [4.0, 2.0]}) == 50.0
+def test_rates_are_of_all_lists_or_of_a_peers_last_ones() -> None:
+    assert rate({"users": 100, "list_seconds": 2.0}) == 50.0
     assert rate({"scored": [{"users_per_second": 1.0}, {"users_per_second": 7.0}]}) == 7.0
 
 
@@ -176,14 +179,39 @@ def test_lists_are_judged_by_where_the_validation_item_stands(
     rows = [(1, 0, 1, 3), (1, 1, 3, 6), (1, 2, 1, 10), (2, 0, 1, 4), (2, 2, 2, 9)]
     lists = pl.DataFrame(rows, schema=["epoch", "user", "rank", "item"], orient="row")
     lists.write_parquet(tmp_path / "lists.parquet")
-    scored = [{"epoch": epoch, "training_seconds": 10.0 * epoch} for epoch in (2, 1, 3)]
-    curve = curve_of_lists({"scored": scored}, tmp_path / "lists.parquet", sequences)
+    found = {
+        "scored": [{"epoch": epoch} for epoch in (2, 1, 3)],
+        "epoch_seconds": [99.0, 10.0, 10.0],
+    }
+    curve = curve_of_lists(found, tmp_path / "lists.parquet", sequences)
     first, second = (1 + 1 / math.log2(4)) / 3, 1 / math.log2(3) / 3
     assert curve == [
         (10.0, pytest.approx(first)),
         (20.0, pytest.approx(second)),
         (30.0, 0.0),
     ]
+
+
+def test_peers_are_judged_by_the_users_that_our_training_validates_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def sample(*asked: object) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(validation_sample(*asked, 5)[0].tolist())
+        return validation_sample(*asked, 5)
+
+    for module in ("benchmarks.speed.quality", "slmrec.training.loop"):
+        monkeypatch.setattr(f"{module}.validation_sample", sample)
+    many = made_up(interactions=400, items=9, length=3)
+    many = replace(many, train_end=many.offsets[1:] - 2, validation_end=many.offsets[1:] - 1)
+    lists = pl.DataFrame({"epoch": [1], "user": [0], "rank": [1], "item": [1]})
+    lists.write_parquet(tmp_path / "lists.parquet")
+    found = {"scored": [{"epoch": 1}], "epoch_seconds": [1.0]}
+    curve_of_lists(found, tmp_path / "lists.parquet", many)
+    settings = PretrainItems(width=8, heads=1, layers=1, training=Training(epochs=1))
+    train_sasrec(many, settings, Clock())
+    assert seen[0] == seen[1]
 
 
 def test_a_quality_that_is_never_reached_takes_long() -> None:

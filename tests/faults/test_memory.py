@@ -70,7 +70,7 @@ def test_every_step_stays_within_its_declared_memory_at_ten_million_interactions
         "memory stays within the declared limit of each step",
         f"each step at {INTERACTIONS:,} interactions",
         f"{USERS:,} users, {ITEMS:,} items, `pipeline/configs/default.yaml` with one epoch, two "
-        "networks and width 64; GB at most of GB declared: "
+        "networks and width 64; GB of the largest process of GB declared: "
         + ", ".join(f"{name} {peaks[name]:.1f} of {allowed[name]:g}" for name in STEPS),
     )
     assert beyond == {}

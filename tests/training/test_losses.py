@@ -21,7 +21,9 @@ def test_cross_entropy_is_the_log_of_the_softmax_when_scores_are_known() -> None
 @pytest.mark.parametrize("max_logit_mib", [1, 64])
 def test_value_and_gradients_equal_torch_when_scores_are_made_in_blocks(max_logit_mib: int) -> None:
     torch.manual_seed(0)
-    states = torch.randn(700, 8, requires_grad=True)  # 1 MiB holds 655 rows of 400 scores
+    states = torch.randn(
+        700, 8, requires_grad=True
+    )  # 1 MiB holds 327 rows of 400 scores and their softmax
     table = torch.randn(401, 8, requires_grad=True)
     targets = torch.randint(1, 401, (700,))
     loss = linear_cross_entropy(states, table, targets, max_logit_mib)

@@ -5,8 +5,8 @@
 FOLDER is what `prepare` made. MODEL is `sasrec` (the shape that the peers train, too), `network` (one
 of the teacher's, over all users), `teacher` (all of them, as `pipeline/configs/default.yaml` has it),
 `student` (from the teacher cache), or `student_live` (the teacher is asked about every batch instead).
-With `--score-every` NDCG@10 is taken on validation every so many epochs; the seconds of epochs are told
-without it.
+With `--score-every` NDCG@10 is taken on validation every so many epochs, which their seconds then
+include: time them in a call without it.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Make the ten best items for everybody, then for one person after the other.
 
-    python -m benchmarks.speed.sides.lists FOLDER MODEL [--threads N] [--passes N]
+    python -m benchmarks.speed.sides.lists FOLDER MODEL [--threads N]
 
 FOLDER is what `prepare --models` made, MODEL one of its models: `teacher`, `student` or a variant.
 Histories are what stands before each user's validation item, and what is in them is not listed.
@@ -31,7 +31,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--passes", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     sequences = load_sequences(str(asked.folder / "sequences"))
@@ -46,10 +45,7 @@ def main() -> None:
     spread = np.linspace(0, len(histories) - 1, SINGLE + WARM_UP).astype(int)
     single = [timed([histories[place]]) for place in spread][WARM_UP:]
     timed(histories[:BATCH])
-    whole = [
-        sum(timed(histories[low : low + BATCH]) for low in range(0, len(histories), BATCH))
-        for _ in range(asked.passes)
-    ]
+    whole = sum(timed(histories[low : low + BATCH]) for low in range(0, len(histories), BATCH))
     told = {
         "users": len(histories),
         "list_seconds": whole,

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are loaded when they are asked for; this one takes half a second
 from numpy.typing import NDArray
 
 from slmrec.compress.integers import Floats
@@ -42,8 +43,6 @@ def encode(rows: Floats, parts: int, seed: int) -> ProductCodes:
 
     The parts have to divide the width.
     """
-    from scipy.cluster import vq  # half a second that only those who ask for it should wait
-
     count, width = rows.shape
     assert width % parts == 0
     generator = np.random.default_rng(seed)
@@ -56,18 +55,16 @@ def encode(rows: Floats, parts: int, seed: int) -> ProductCodes:
         pieces[part, : len(found)] = found
         for start in range(0, count, MOST_ROWS):
             here = slice(start, start + MOST_ROWS)
-            codes[here, part] = vq.vq(cut[here], found)[0]
+            codes[here, part] = scipy.cluster.vq.vq(cut[here], found)[0]
     return ProductCodes(codes, pieces)
 
 
 def _groups(points: Doubles, most: int, generator: np.random.Generator) -> Doubles:
-    from scipy.cluster import vq
-
     different = np.unique(points, axis=0)
     if len(different) <= most:
         return different
     start = generator.choice(different, most, replace=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty")  # it stays as it was
-        found: Doubles = vq.kmeans2(points, start, iter=ROUNDS, minit="matrix")[0]
+        found: Doubles = scipy.cluster.vq.kmeans2(points, start, iter=ROUNDS, minit="matrix")[0]
     return found

@@ -7,9 +7,6 @@ import torch
 from torch import Tensor
 
 SMALLEST = torch.finfo(torch.float32).tiny
-CACHED_BYTES, FEW = 16 * 2**20, 256
-"""Scores of a block that caches hold, and positions below which products are slower than memory: 2,048
-positions and 12,000 items took a quarter less CPU time in blocks of 16 MiB than of 64."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,8 @@ def linear_cross_entropy(
     scalar; `weights` float32 [positions] make it a weighted mean.
     """
     terms = _Terms(targets - 1, _normalised(targets, weights))
-    block = _block(table, max_logit_mib)
+    # Scores and their softmax, each in `dtype`.
+    block = _block(table, max_logit_mib, 1 if dtype.itemsize == 2 else 2)
     loss: Tensor
     loss, _ = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         states, table[1:], terms, block, dtype
@@ -171,8 +169,8 @@ def soft_cross_entropy(
         soft.temperature,
         soft_weight,
     )
-    # A temperature needs a second softmax beside the first.
-    at_once = 1 if soft.temperature == 1 else 2
+    # Scores and their softmax in float32, both in `dtype` too; a temperature has a second softmax.
+    at_once = 3 if soft.temperature == 1 else 4
     block = _block(table, max_logit_mib, at_once)
     hard, crossed = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         states, table[1:], terms, block, dtype
@@ -186,8 +184,6 @@ def _normalised(targets: Tensor, weights: Tensor | None) -> Tensor:
     return weights / weights.sum()
 
 
-def _block(table: Tensor, max_logit_mib: int, at_once: int = 1) -> int:
-    """Positions whose scores may exist at once: on a CPU what its caches hold, if not too few."""
-    row = 4 * at_once * (table.shape[0] - 1)
-    most = max(max_logit_mib * 2**20 // row, 1)
-    return min(most, max(CACHED_BYTES // row, FEW)) if table.device.type == "cpu" else most
+def _block(table: Tensor, max_logit_mib: int, at_once: int) -> int:
+    """Positions whose scores may exist at once, as `at_once` arrays in float32."""
+    return max(max_logit_mib * 2**20 // (4 * at_once * (table.shape[0] - 1)), 1)
