@@ -12,6 +12,7 @@ from slmrec.distillation.shard_store import ShardStore
 from slmrec.distillation.stored_teacher import open_teacher
 from slmrec.distillation.write_cache import write_shard
 from slmrec.progress import Progress
+from slmrec.training.device import choose_device
 
 
 @step("cache_teacher", outputs=("cache",), label="shard")
@@ -26,7 +27,7 @@ def run(
     folder = os.environ.get(TEACHER_CACHE_VARIABLE)
     written = write_shard(
         cache,
-        open_teacher(stored, data),
+        open_teacher(stored, data, choose_device(settings.device, "cache_teacher.device")),
         data,
         shard,
         settings,

@@ -207,6 +207,8 @@ def _parquet() -> list[Case]:
         refused("a footer of length zero", _footer_length(good, 0), "Parquet", file=file),
         refused("a footer of noise", _noise(good), "Parquet", file=file),
         refused("a footer that promises petabytes", _petabytes(), "max_growth", file=file),
+        refused("a footer that names no text", _misnamed(good), "UTF-8", file=file),
+        refused("a footer that leads out of the file", _misled(good), "lies from byte", file=file),
         refused("lists for ids", nested, "has type", "item", file=file),
         refused("fractions for ids", floats, "has type", "user", file=file),
         refused("bytes for ids", raw, "has type", file=file),
@@ -230,6 +232,22 @@ def _noise(content: bytes) -> bytes:
     (length,) = struct.unpack("<I", content[-8:-4])
     noise = bytes((7 * place + 13) % 256 for place in range(length))
     return content[: -8 - length] + noise + content[-8:]
+
+
+def _misnamed(content: bytes) -> bytes:
+    # The last time that the name stands there is where the footer says whose pages are described.
+    before, name, after = content.rpartition(b"\x04item")
+    assert name
+    return before + b"\x04it\x80m" + after
+
+
+def _misled(content: bytes) -> bytes:
+    # Behind the name of the column: encodings, sizes, then field 9 (data_page_offset, i64), "&" with
+    # a varint of two bytes, here replaced by the odd one that stands for -65.
+    before, name, after = content.rpartition(b"\x04item")
+    offset = after.index(b"&")
+    assert name
+    return before + name + after[: offset + 1] + b"\x81\x01" + after[offset + 3 :]
 
 
 def _petabytes() -> bytes:

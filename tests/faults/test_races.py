@@ -179,19 +179,31 @@ def test_two_runs_at_once_publish_one_result_in_each_of_fifty_races(
         assert check_registry(home / "registry") == expected
         assert unlike(artifacts(home), artifacts(undisturbed)) == []
         assert leftovers(home) == []
-    for race in range(RACES):
+    late = races = 0
+    while races < RACES:
+        assert late < RACES, "runs that are started together hardly ever meet"
         shutil.rmtree(home / "registry")
         both = run_twice_at_once(code, home)
         executed = [
             {step["name"] for step in summary["steps"] if not step["cached"]} for summary in both
         ]
-        assert executed == [UNCACHED, UNCACHED], race
-        assert {summary["promoted"] for summary in both} == {1}, race
+        promoted = [summary["promoted"] for summary in both]
+        if UNCACHED - {"promote_model"} in executed:
+            # It looked when the other one had ended, and found nothing left to do.
+            late += 1
+            assert None in promoted
+            promoted.remove(None)
+            executed.remove(UNCACHED - {"promote_model"})
+        else:
+            races += 1
+        assert {*promoted} == {1}, races
+        assert {frozenset(names) for names in executed} == {frozenset(UNCACHED)}, races
         assert check_registry(home / "registry") == expected
     tell(
         6,
         "two runs at once on one home publish one result",
         "50 races",
         f"{RACES} races to the promotion and {RUNS_FROM_NOTHING} from an empty home: both runs ended "
-        "well and named the same version, the only one, which serves; every artifact was whole",
+        "well and named the same version, the only one, which serves; every artifact was whole "
+        f"({late} more, in which the later run found what the other had promoted, left it so)",
     )

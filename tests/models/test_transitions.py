@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from slmrec.models import transitions
 from slmrec.models.transitions import (
     BACKWARD,
     DAMPING,
@@ -10,6 +11,12 @@ from slmrec.models.transitions import (
     SECOND_HOP,
     Transitions,
 )
+
+
+@pytest.fixture(autouse=True, params=[0.0, 2.0], ids=["dense", "sparse"])
+def multiplied(request, monkeypatch):
+    """Whether the graph is multiplied as a dense one, whatever it holds."""
+    monkeypatch.setattr(transitions, "DENSE_SHARE", request.param)
 
 
 def history(*items):

@@ -77,6 +77,8 @@ def small_training(
     depends_on: str = "",
     stop_at: int | None = None,
     progress: Watched | None = None,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> tuple[dict[str, torch.Tensor], TrainingResult]:
     """Weights and record of the training; an epoch has 5 batches of up to 8 rows."""
     torch.manual_seed(1)
@@ -88,7 +90,8 @@ def small_training(
         negatives=6,
         batch_tokens=64,
         learning_rate=1e-2,
-        precision="float32",
+        precision=precision,
+        device=device,
         validate_every=1,
         recency_half_life_days=half_life,
     )
@@ -119,7 +122,7 @@ def main(out: Path, settings: dict) -> None:
     """Train, and let the first process write what came out."""
     checkpoint_module.CHECKPOINT_SECONDS = 0.0
     if "RANK" in os.environ:
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group()
     weights, result = small_training(**settings)
     if os.environ.get("RANK", "0") == "0":
         save_file(weights, out / "weights.safetensors")

@@ -3,7 +3,6 @@ import os
 import pytest
 import torch
 
-from slmrec.config import Training
 from slmrec.errors import ConfigError
 from slmrec.training.device import choose_device, deterministic
 
@@ -33,13 +32,15 @@ def test_device_is_the_configured_one_or_what_there_is(
     gpus, wanted: str, count: int, expected: str
 ) -> None:
     gpus(count)
-    assert str(choose_device(Training(device=wanted))) == expected
+    assert str(choose_device(wanted)) == expected
 
 
 def test_cuda_is_refused_when_there_is_none(gpus) -> None:
     gpus(0)
     with pytest.raises(ConfigError, match=r"training\.device is 'cuda' and torch finds no CUDA"):
-        choose_device(Training(device="cuda"))
+        choose_device("cuda")
+    with pytest.raises(ConfigError, match=r"cache_teacher\.device is 'cuda'"):
+        choose_device("cuda", "cache_teacher.device")
 
 
 def test_process_takes_the_gpu_of_its_number_when_several_train(
@@ -48,10 +49,10 @@ def test_process_takes_the_gpu_of_its_number_when_several_train(
     gpus(2)
     monkeypatch.setattr("slmrec.training.device.in_group", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert str(choose_device(Training())) == "cuda:1"
+    assert str(choose_device("auto")) == "cuda:1"
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match="process 2 of this machine has no GPU of its own"):
-        choose_device(Training())
+        choose_device("auto")
 
 
 def test_operations_are_deterministic_only_inside(monkeypatch: pytest.MonkeyPatch) -> None:

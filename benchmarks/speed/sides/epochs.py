@@ -32,6 +32,7 @@ from slmrec.distillation.stored_teacher import open_teacher
 from slmrec.distillation.student import Scaffold, build_student
 from slmrec.models.encoder import SequenceEncoder
 from slmrec.training.batches import Batch, batch_count, pack, row_capacity, training_windows
+from slmrec.training.device import choose_device
 from slmrec.training.ensemble import train_ensemble
 from slmrec.training.loop import Losses, TrainingResult, train
 from slmrec.training.precision import choose_precision
@@ -100,7 +101,9 @@ def told_of(
         "targets_per_epoch": windows.targets,
         "filled": result.filled,
         "steps": steps,
-        "precision": str(choose_precision(config, model.layer_width)),
+        "precision": str(
+            choose_precision(config, model.layer_width, choose_device(config.device).type)
+        ),
         "flop_per_target": flop_per_target(model, sequences.item_count),
         "ndcg@10": [[one["epoch"], one["ndcg@10"]] for one in result.history if "ndcg@10" in one],
     }
@@ -177,7 +180,8 @@ def distil(
     torch.manual_seed(settings.training.seed)
     model = build_student(None, sequences, cache, settings, clock)
     scaffold = Scaffold(model.shape.width, cache.blocks, cache.width)
-    asked = open_teacher(stored, sequences) if live else None
+    device = choose_device(settings.training.device)
+    asked = open_teacher(stored, sequences, device) if live else None
 
     def heard(batch: Batch, layout: Layout) -> CachedTeacher:
         if asked is None:
@@ -192,7 +196,7 @@ def distil(
             model,
             scaffold,
             batch,
-            heard(batch, cache.layout),
+            heard(batch, cache.layout).to(batch.items.device),
             settings.losses,
             settings.training.max_logit_mib,
             dtype,

@@ -16,6 +16,7 @@ from slmrec.config.data import (
 from slmrec.config.evaluation import EvaluateModels, PromoteModel
 from slmrec.config.pipeline import PipelineConfig
 from slmrec.config.section import (
+    Device,
     Dropout,
     Length,
     Positive,
@@ -42,6 +43,7 @@ __all__ = [
     "CacheTeacher",
     "ColumnNames",
     "DecideRetraining",
+    "Device",
     "DistillStudent",
     "Dropout",
     "EnsembleMembers",

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,8 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Length = Annotated[int, Field(ge=3, le=10_000)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Device = Literal["auto", "cpu", "cuda"]
+"""Where to compute; `auto` is a GPU where torch finds one."""
 
 
 class Section(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slmrec.config.section import Dropout, Length, Positive, Section, check_heads
+from slmrec.config.section import Device, Dropout, Length, Positive, Section, check_heads
 from slmrec.config.training import Training
 
 
@@ -152,3 +152,5 @@ class CacheTeacher(Section):
     shards: Positive = 2
     """Parts, by user, that are computed in parallel tasks."""
     batch_tokens: Positive = 4096
+    device: Device = "auto"
+    """Where the teacher runs; `auto` is a GPU where torch finds one."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from slmrec.config.section import (
+    Device,
     Dropout,
     Length,
     Positive,
@@ -57,7 +58,7 @@ class Training(Section):
     validation items clearly best."""
     max_logit_mib: Positive = 64
     """Largest block of catalogue scores held at once in the loss `softmax`, MiB."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute; `auto` is a GPU where torch finds one."""
     seed: Seed = 17
 

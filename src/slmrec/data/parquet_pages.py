@@ -29,7 +29,7 @@ def check_pages(path: Path, columns: Collection[str], growth: int) -> None:
     """Check what the pages of some columns become.
 
     Raises `DataError` where one is larger than any writer makes, all become more than `growth` times
-    the file beyond what any may, or a header cannot be read.
+    the file beyond what any may, the footer leads out of the file, or a header cannot be read.
     """
     metadata = pq.read_metadata(path, memory_map=False)
     size = path.stat().st_size
@@ -39,13 +39,14 @@ def check_pages(path: Path, columns: Collection[str], growth: int) -> None:
             chunks = metadata.row_group(group)
             for number in range(chunks.num_columns):
                 chunk = chunks.column(number)
-                if not _belongs(chunk.path_in_schema, columns):
+                name = _name(path, chunk)
+                if not _belongs(name, columns):
                     continue
-                for unpacked in _pages(path, stream, chunk):
+                for unpacked in _pages(path, stream, chunk, size):
                     total += unpacked
                     if unpacked > LARGEST_PAGE:
                         raise DataError(
-                            f"{path}: a page of column '{chunk.path_in_schema[:60]}' unpacks to "
+                            f"{path}: a page of column '{name[:60]}' unpacks to "
                             f"{unpacked:,} bytes, expected at most {LARGEST_PAGE:,}; write it again "
                             "with smaller pages"
                         )
@@ -53,16 +54,31 @@ def check_pages(path: Path, columns: Collection[str], growth: int) -> None:
                         raise too_much(path, size, total, growth)
 
 
+def _name(path: Path, chunk: Any) -> str:
+    try:
+        return str(chunk.path_in_schema)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: its footer names a column in bytes that are not UTF-8 ({error}); it is damaged, "
+            "write it again"
+        ) from None
+
+
 def _belongs(chunk: str, columns: Collection[str]) -> bool:
     return any(chunk == name or chunk.startswith(f"{name}.") for name in columns)
 
 
-def _pages(path: Path, stream: BinaryIO, chunk: Any) -> Iterator[int]:
+def _pages(path: Path, stream: BinaryIO, chunk: Any, size: int) -> Iterator[int]:
     """Unpacked bytes of each page of a column chunk."""
     first = chunk.data_page_offset
     if chunk.has_dictionary_page and chunk.dictionary_page_offset:
         first = min(first, chunk.dictionary_page_offset)
     end = first + chunk.total_compressed_size
+    if not 0 <= first <= end <= size:
+        raise DataError(
+            f"{path}: its footer says that a column lies from byte {first:,} to {end:,}, the file has "
+            f"{size:,} bytes; it is damaged, write it again"
+        )
     while first < end:
         stream.seek(first)
         try:

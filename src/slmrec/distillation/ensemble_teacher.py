@@ -17,6 +17,7 @@ from slmrec.distillation.teachers import NetworkTeacher, Reading
 from slmrec.models.ensemble import POPULARITY, TRANSITIONS, Ensemble, evidence
 from slmrec.models.transitions import Transitions
 from slmrec.training.batches import Batch
+from slmrec.training.device import CPU
 from slmrec.training.folds import fold_of_users
 
 
@@ -28,21 +29,24 @@ class EnsembleTeacher:
     not be compared with each other.
     """
 
-    def __init__(self, ensemble: Ensemble, sequences: Sequences) -> None:
+    def __init__(
+        self, ensemble: Ensemble, sequences: Sequences, device: torch.device = CPU
+    ) -> None:
         self.layers = ensemble.shape.layers
         self.width = ensemble.networks[0].shape.width
         self.max_length = ensemble.max_length
         self._ensemble = ensemble
-        self._networks = [NetworkTeacher(network) for network in ensemble.networks]
+        self._device = device
+        self._networks = [NetworkTeacher(network, device) for network in ensemble.networks]
         self._fold = fold_of_users(sequences, len(self._networks))
         self._offsets = np.asarray(sequences.offsets)
 
     @torch.inference_mode()
     def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
         """Run every network over the batch and take from each what it says of strangers."""
-        source = batch.source[batch.targets > 0].numpy()
+        source = batch.source[batch.source >= 0].numpy()
         user = np.searchsorted(self._offsets, source, side="right") - 1
-        fold = torch.from_numpy(self._fold[user])
+        fold = torch.from_numpy(self._fold[user]).to(self._device)
         first = self._networks[0].read(batch, blocks, attention=attention)
         scores = first.scores
         for number, network in enumerate(self._networks[1:], start=1):
@@ -55,10 +59,10 @@ class EnsembleTeacher:
         gains = self._ensemble.gains
         if gains[TRANSITIONS]:
             added = evidence(held_out_transitions(self._ensemble.transitions, batch))
-            scores += gains[TRANSITIONS] * torch.from_numpy(added)
+            scores += gains[TRANSITIONS] * torch.from_numpy(added).to(self._device)
         if gains[POPULARITY]:
             popular = self._ensemble.popularity.scores([np.zeros(0, np.int32)])
-            scores += gains[POPULARITY] * torch.from_numpy(evidence(popular))
+            scores += gains[POPULARITY] * torch.from_numpy(evidence(popular)).to(self._device)
 
 
 def held_out_transitions(transitions: Transitions, batch: Batch) -> NDArray[np.float32]:

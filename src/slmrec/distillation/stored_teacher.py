@@ -1,5 +1,7 @@
 """A stored teacher of any kind: as the cache asks it, and as a student starts from it."""
 
+import torch
+
 from slmrec.artifacts import Artifact
 from slmrec.data.sequences import Sequences
 from slmrec.distillation.ensemble_teacher import EnsembleTeacher
@@ -7,13 +9,17 @@ from slmrec.distillation.teachers import NetworkTeacher, Teacher
 from slmrec.models.checkpoint import ENSEMBLE, load_ensemble, load_model
 from slmrec.models.counted import Counted
 from slmrec.models.encoder import SequenceEncoder
+from slmrec.training.device import CPU
 
 
-def open_teacher(artifact: Artifact, sequences: Sequences) -> Teacher:
-    """Open a teacher artifact to be asked about the training histories of `sequences`."""
+def open_teacher(artifact: Artifact, sequences: Sequences, device: torch.device = CPU) -> Teacher:
+    """Open a teacher artifact to be asked about the training histories of `sequences`.
+
+    What it says lies on `device`, where its networks run.
+    """
     if ENSEMBLE in artifact.files:
-        return EnsembleTeacher(load_ensemble(artifact), sequences)
-    return NetworkTeacher(load_model(artifact))
+        return EnsembleTeacher(load_ensemble(artifact), sequences, device)
+    return NetworkTeacher(load_model(artifact), device)
 
 
 def starting_network(artifact: Artifact) -> SequenceEncoder | None:

@@ -11,6 +11,7 @@ from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import packed_mask, window_rows
 from slmrec.models.networks import Network
 from slmrec.training.batches import Batch
+from slmrec.training.device import CPU
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ def require_whole_blocks(layers: int, blocks: int) -> None:
 
 
 class NetworkTeacher:
-    """One network in evaluation mode."""
+    """One network in evaluation mode, moved to the device on which it then answers."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network.eval()
+    def __init__(self, network: Network, device: torch.device = CPU) -> None:
+        self.network = network.eval().to(device)
+        self.device = device
         self.layers = network.shape.layers
         self.width = network.shape.width
         self.max_length = network.max_length
@@ -80,6 +82,7 @@ class NetworkTeacher:
     def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
         """Run the network over the batch."""
         require_whole_blocks(self.layers, blocks)
+        batch = batch.to(self.device)
         real = batch.targets > 0
         outputs, looked = self._outputs(batch, blocks, attention=attention)
         states = torch.stack([output[real] for output in outputs], dim=1).float()

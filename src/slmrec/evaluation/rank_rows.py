@@ -2,21 +2,16 @@
 
 Scores are compared as integers in the same order, in which -0 is 0 and what is left out lies below
 every number, a score of -inf included. So ties are exact, and NaN cannot hide.
-
-Numba compiles this at its first call and keeps the machine code beside this file or in the user's
-cache folder, where it may write there (docs/decisions/0017).
 """
 
-from collections.abc import Callable
 from math import isqrt
-from typing import Any, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from slmrec.machine_code import compiled
+
 Int32 = NDArray[np.int32]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OUT = np.int32(-(2**31))
 """The key of what is left out; as bits it is the number -0."""
@@ -61,15 +56,7 @@ def rank_rows(
     )
 
 
-def _compiled(function: Function) -> Function:
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in may be written to
-        return numba.njit(**options)(function)
-
-
-@_compiled
+@compiled
 def _insert(keys: Int32, items: Int32, count: int, key: np.int32, item: int) -> int:
     """Insert among the `count` best, which are in order; return how many there are then."""
     place = count
@@ -87,7 +74,7 @@ def _insert(keys: Int32, items: Int32, count: int, key: np.int32, item: int) -> 
     return count + 1
 
 
-@_compiled
+@compiled
 def _rank_rows(
     bits: Int32,
     left_out: Int32,

@@ -30,8 +30,9 @@ def evidence(scores: Floats) -> Floats:
 
     `scores` float32 [rows, items + 1], not negative; a share is of its row's sum.
     """
-    share = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
-    found: Floats = np.log1p(share / FLOOR).astype(np.float32)
+    share = torch.from_numpy(scores)
+    share = share / share.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    found: Floats = share.div_(FLOOR).log1p_().numpy()
     return found
 
 

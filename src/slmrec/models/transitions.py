@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse  # type: ignore[import-untyped]
 
 from slmrec.data.sequences import Sequences
+from slmrec.models.path_weights import add_onward, add_product, fill_unreached
 from slmrec.models.popularity import training_counts
 from slmrec.models.scorer import History
 
@@ -38,7 +39,13 @@ SECOND_HOP = 2.0
 
 _PATH_BYTES = 256 * 2**20
 """Paths that are held at once, were every item reachable from every other."""
-_NOTHING = 1e-5
+DENSE_SHARE = 0.05
+"""Of all pairs of items, from which on a graph is multiplied as a dense one, which its size does not
+slow down: of 2,000 items, 9 of 10 pairs linked, it took a fiftieth of the time."""
+_DENSE_BYTES = 2**30
+"""What a dense graph may take."""
+_ANYTHING = np.finfo(np.float32).tiny
+_NOTHING = np.float32(1e-5)
 """More than rounding leaves of a weight that was taken away, far less than the lightest path weighs."""
 
 
@@ -60,11 +67,9 @@ class Transitions:
         self._strength: Float64 = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         self._popularity: Floats = (counts / (counts.max() + 1)).astype(np.float32)
         self._second: Floats = (SECOND_HOP / _at_least_one_path(self._strength)).astype(np.float32)
-        # One product then gives the first hop and the second one on top of it.
-        self._onward = (
-            sparse.identity(len(counts), dtype=np.float32, format="csr")
-            + sparse.diags_array(self._second) @ graph
-        ).tocsr()
+        pairs = len(counts) ** 2
+        dense = graph.nnz >= DENSE_SHARE * pairs and 4 * pairs <= _DENSE_BYTES
+        self._dense: Floats | None = graph.toarray() if dense else None
         self.parameters_total = int(graph.nnz) + len(counts) - 1
         self.bytes = sum(
             part.nbytes for part in (graph.data, graph.indices, graph.indptr, self._popularity)
@@ -109,11 +114,11 @@ class Transitions:
         rows = max(_PATH_BYTES // (8 * size), 1)
         for start in range(0, size, rows):
             piece = slice(start, start + rows)
-            paths = sparse.diags_array(entering[piece]) @ self._graph[piece] @ self._onward
-            paths = paths.tocsr()
-            for row in range(paths.shape[0]):
-                low, high = paths.indptr[row : row + 2]
-                weight, item = paths.data[low:high], paths.indices[low:high]
+            first = self._graph[piece].toarray() * entering[piece, None]
+            paths = self._with_second_hop(first, first * self._second)
+            for row, path in enumerate(paths):
+                item = np.flatnonzero(path)
+                weight = path[item]
                 best = np.lexsort((item, -weight))[:most]
                 neighbours[start + row, : len(best)] = item[best]
                 weights[start + row, : len(best)] = weight[best]
@@ -128,7 +133,9 @@ class Transitions:
         entering = DECAY**age * _at_least_one_path(self._strength)[items] ** -DAMPING
         shape = (len(recent), self._graph.shape[0])
         entries = sparse.csr_matrix((entering.astype(np.float32), (rows, items)), shape=shape)
-        return self._with_unreached(entries @ self._graph @ self._onward)
+        first = np.zeros(shape, np.float32)
+        add_product(first, entries, self._graph)
+        return self._with_unreached(self._with_second_hop(first, first * self._second))
 
     def held_out_scores(self, items: Int32, offsets: Int64) -> Floats:
         """Scores after each item of training stretches but their last, each judged without itself.
@@ -158,34 +165,46 @@ class Transitions:
         entering = (DECAY**age * strength[entered] ** -DAMPING).astype(np.float32)
         by_item = sparse.csr_matrix((entering, (rows, item[entered])), shape=(len(newest), size))
         by_key = sparse.csr_matrix((entering, (rows, entered)), shape=(len(newest), len(keys)))
-        first = _cleared(by_item @ self._graph - by_key @ own)
+        first = np.zeros(by_item.shape, np.float32)
+        add_product(first, by_item, self._graph)
+        add_product(first, -by_key, own)
+        first[first < _NOTHING] = 0
 
         # Beyond the first hop only the stretch's own items are left otherwise than in the graph.
         rows, key = _own_keys(owner[newest], stretch)
-        reached = np.asarray(first[rows, item[key]]).ravel()
-        second = (SECOND_HOP / strength[key]).astype(np.float32)
-        changed = sparse.csr_matrix(
-            (reached * (second - self._second[item[key]]), (rows, item[key])), shape=first.shape
-        )
-        going_on = first @ sparse.diags_array(self._second) + changed
-        inside_again = sparse.csr_matrix((reached * second, (rows, key)), shape=by_key.shape)
-        paths = _cleared(first + going_on @ self._graph - inside_again @ own)
+        own_weight = first[rows, item[key]] * (SECOND_HOP / strength[key]).astype(np.float32)
+        going_on = first * self._second
+        going_on[rows, item[key]] = own_weight
+        paths = self._with_second_hop(first, going_on)
+        inside_again = sparse.csr_matrix((own_weight, (rows, key)), shape=by_key.shape)
+        add_product(paths, -inside_again, own)
         others = self._counts[item] - np.bincount(place, minlength=len(keys))
         return self._with_unreached(paths, (rows, item[key], others[key]))
 
+    def _with_second_hop(self, first: Floats, going_on: Floats) -> Floats:
+        """Weights of what the first hop reached and of what follows, into the array of the first."""
+        if self._dense is None:
+            add_onward(first, going_on, self._graph)
+        else:
+            first += going_on @ self._dense
+        return first
+
     def _with_unreached(
-        self, reached: Any, recounted: tuple[Int64, Int64, Int64] | None = None
+        self, paths: Floats, recounted: tuple[Int64, Int64, Int64] | None = None
     ) -> Floats:
-        """Make path weights dense; `recounted` are (row, item, count) where counts are others."""
-        rows = np.repeat(np.arange(reached.shape[0]), np.diff(reached.indptr))
-        lowest = np.ones(reached.shape[0], dtype=np.float32)
-        np.minimum.at(lowest, rows, reached.data)
-        scores: Floats = lowest[:, None] * self._popularity
-        if recounted is not None:
-            row, item, count = recounted
-            scores[row, item] = lowest[row] * count / (self._counts.max() + 1)
-        scores[rows, reached.indices] = reached.data
-        return scores
+        """Put the items that no path reaches behind the others, in the array that is given.
+
+        `recounted` are (row, item, count) where counts are others.
+        """
+        if recounted is None:
+            fill_unreached(paths, self._popularity, _ANYTHING)
+            return paths
+        row, item, count = recounted
+        again = paths[row, item] < _NOTHING
+        lowest = fill_unreached(paths, self._popularity, _NOTHING)
+        row, item, count = row[again], item[again], count[again]
+        paths[row, item] = lowest[row] * count / (self._counts.max() + 1)
+        return paths
 
 
 def _edges(owner: Int64) -> tuple[Int64, Int64, Floats]:
@@ -219,11 +238,3 @@ def _own_keys(stretch_of_row: Int64, stretch_of_key: Int64) -> tuple[Int64, Int6
 
 def _at_least_one_path(strength: Float64) -> Float64:
     return np.where(strength > 0, strength, 1.0)
-
-
-def _cleared(weights: Any) -> Any:
-    """Leave out what rounding left where everything was taken away."""
-    weights = weights.tocsr()
-    weights.data[weights.data < _NOTHING] = 0
-    weights.eliminate_zeros()
-    return weights

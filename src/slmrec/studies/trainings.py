@@ -25,6 +25,7 @@ from slmrec.models.counted import Counted
 from slmrec.models.decoder import Decoder
 from slmrec.progress import Progress
 from slmrec.studies.kept import Kept
+from slmrec.training.device import choose_device
 from slmrec.training.loop import TrainingResult
 from slmrec.training.pretrain import train_sasrec
 from slmrec.training.recency import recency_weights
@@ -158,7 +159,8 @@ class Trainings:
             name = f"{number}/{settings.shards}"
 
             def make(place: Path, progress: Progress) -> str:
-                live = open_teacher(teacher, self._sequences)
+                device = choose_device(settings.device, "cache_teacher.device")
+                live = open_teacher(teacher, self._sequences, device)
                 written = write_shard(
                     place, live, self._sequences, name, settings, inputs, progress
                 )

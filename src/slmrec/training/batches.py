@@ -87,10 +87,12 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device, all but `source`; a GPU copies while the CPU goes on."""
-        if device.type == "cpu":
+        if device.type == self.items.device.type:
             return self
 
         def move(tensor: Tensor) -> Tensor:
+            if device.type != "cuda":
+                return tensor.to(device)
             return tensor.pin_memory().to(device, non_blocking=True)
 
         drawn = self.negatives

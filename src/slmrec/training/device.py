@@ -7,22 +7,25 @@ from typing import Any
 
 import torch
 
-from slmrec.config import Training
+from slmrec.config import Device
 from slmrec.errors import ConfigError
 from slmrec.training.parallel import in_group
 
+CPU = torch.device("cpu")
 
-def choose_device(config: Training) -> torch.device:
+
+def choose_device(wanted: Device, setting: str = "training.device") -> torch.device:
     """The device of this process: as configured, or a GPU where there is one.
 
-    Of processes that train together each takes the GPU of its number on the machine. Raises
-    `ConfigError` when `cuda` is asked for and absent, or has fewer GPUs than processes.
+    `setting` names where `wanted` was configured. Of processes that train together each takes the GPU
+    of its number on the machine. Raises `ConfigError` when `cuda` is asked for and absent, or has fewer
+    GPUs than processes.
     """
-    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError(
-            "training.device is 'cuda' and torch finds no CUDA device; set it to 'auto' or 'cpu', "
+            f"{setting} is 'cuda' and torch finds no CUDA device; set it to 'auto' or 'cpu', "
             "or install a CUDA build of torch where there is a GPU"
         )
     number = torch.distributed.get_node_local_rank(fallback_rank=0) if in_group() else 0

@@ -108,7 +108,7 @@ def train(
             "no user has two training interactions, so there is nothing to learn from; "
             "lower build_sequences.validation_share and test_share or bring more data"
         )
-    device = choose_device(config)
+    device = choose_device(config.device)
     world = World.joined(device)
     progress = progress if world.leads else Silent()
     rng = np.random.default_rng(config.seed)

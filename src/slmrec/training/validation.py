@@ -8,9 +8,9 @@ from slmrec.errors import SlmrecError
 from slmrec.evaluation.metrics import ndcg
 from slmrec.evaluation.ranking import rank_targets
 from slmrec.models.encoder import SequenceEncoder, right_padded
+from slmrec.training.device import CPU
 
 VALIDATION_USERS = 2000
-CPU = torch.device("cpu")
 
 
 def validation_sample(
