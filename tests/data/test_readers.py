@@ -275,6 +275,13 @@ def test_metadata_is_read_when_it_is_amazons(tmp_path):
     assert found.rows() == [("2", "It's", "Toys|Games|Toys")]
 
 
+def test_half_a_surrogate_pair_is_replaced_when_an_item_holds_one(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"item": "i1", "title": "a\\ud800b \\ud83d\\ude00", "\\udc00": 1}\n')
+    found = read_items(str(path), AUTO, tmp_path / "s", Silent())
+    assert found.rows() == [("i1", "a\ufffdb \U0001f600", None)]
+
+
 def test_genres_are_named_when_the_items_are_movielens_100k(tmp_path):
     flags = ["0"] * 19
     flags[1] = flags[5] = "1"  # Action and Comedy in the order of u.genre

@@ -191,3 +191,20 @@ def test_newest_states_are_those_that_all_positions_would_have() -> None:
         everywhere = model(items, positions)[-1]
         expected = torch.stack([row[place] for row, place in zip(everywhere, last, strict=True)])
         torch.testing.assert_close(model.last_states(items, last), expected)
+
+
+def test_a_training_computes_what_an_evaluation_does() -> None:
+    torch.manual_seed(0)
+    shape = DecoderShape(items=30, width=16, heads=4, feed_forward=(24, 8), max_length=6)
+    model = Decoder(shape.model_copy(update={"kept_heads": (4, 3)}))
+    items = torch.randint(1, 31, (3, 6))
+    positions = torch.arange(6).expand(3, 6)
+    found = []
+    for train in (True, False):
+        model.train(train).zero_grad()
+        state = model(items, positions)[-1]
+        state.square().sum().backward()
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+        found.append([state.detach(), *gradients])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs)

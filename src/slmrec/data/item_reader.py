@@ -151,7 +151,7 @@ def _objects(
             unread += bool(line.strip())
             continue
         for key, value in found.items():
-            name = str(key)
+            name = _whole(str(key))
             if name not in names and len(names) < _MOST_NAMES:
                 names[name] = may_be_column(name, COLUMNS, mapping)
             if value is not None and names.get(name):
@@ -185,7 +185,12 @@ def _object(line: str) -> dict[Any, Any] | None:
 def _words(value: Any) -> str:
     if isinstance(value, list):
         return "|".join(dict.fromkeys(_words(part) for part in value))
-    return str(value)
+    return _whole(str(value))
+
+
+def _whole(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can write and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -18,11 +18,10 @@ from torch.nn import functional as F
 from slmrec.config import Section
 from slmrec.errors import ConfigError
 from slmrec.models.attention import attend
+from slmrec.models.dropout import Dropout
 from slmrec.models.encoder import SequenceEncoder, at_last
 from slmrec.models.memory import CountedMemory
-
-Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines of the rotary positions, each [batch, 1, length, head width]."""
+from slmrec.models.rotary import Rotation, rotate, rotation
 
 
 class DecoderShape(Section):
@@ -103,9 +102,12 @@ class Attention(nn.Module):
 
     def mixed(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """What the heads gather, one beside the other: [batch, length, heads · head width]."""
-        query, key = self._query_and_key(hidden, rotation)
-        gathered = attend(query, key, self._split(self.v_proj(hidden)), mask)
-        return gathered.transpose(1, 2).flatten(2)
+        if self.training:
+            query, key, value = self._at_once(hidden, rotation)
+        else:
+            query, key = self._query_and_key(hidden, rotation)
+            value = self._split(self.v_proj(hidden))
+        return attend(query, key, value, mask).transpose(1, 2).flatten(2)
 
     def newest(
         self, hidden: Tensor, rotation: Rotation, own_rotation: Rotation, last: Tensor
@@ -116,8 +118,8 @@ class Attention(nn.Module):
         it is padding.
         """
         own = at_last(hidden, last)[:, None]
-        query = _rotate(self._split(self.q_proj(own)), own_rotation)
-        key = _rotate(self._split(self.k_proj(hidden)), rotation)
+        query = rotate(self._split(self.q_proj(own)), own_rotation)
+        key = rotate(self._split(self.k_proj(hidden)), rotation)
         places = torch.arange(hidden.shape[1], device=hidden.device)
         seen = places <= last[:, None, None, None]  # [batch, 1, 1, length]
         gathered = attend(query, key, self._split(self.v_proj(hidden)), seen)
@@ -136,9 +138,21 @@ class Attention(nn.Module):
             mask = torch.ones(logits.shape[2:], dtype=torch.bool, device=logits.device).tril()
         return logits.masked_fill(~mask, -torch.inf).softmax(dim=-1).mean(dim=1)
 
+    def _at_once(self, hidden: Tensor, rotation: Rotation) -> tuple[Tensor, ...]:
+        """Queries, keys and values by one product: less is cast and added up on the way back."""
+        weights = [part.weight for part in (self.q_proj, self.k_proj, self.v_proj)]
+        batch, length, _ = hidden.shape
+        projected = F.linear(hidden, torch.cat(weights))
+        if projected.device.type == "cpu":
+            projected = projected.float()  # as attention is computed there
+        parts = projected.view(batch, length, 3 * self.heads, -1).transpose(1, 2)
+        turned, value = torch.split(parts, [2 * self.heads, self.heads], dim=1)
+        query, key = rotate(turned, rotation).chunk(2, dim=1)
+        return query, key, value
+
     def _query_and_key(self, hidden: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        query = _rotate(self._split(self.q_proj(hidden)), rotation)
-        return query, _rotate(self._split(self.k_proj(hidden)), rotation)
+        query = rotate(self._split(self.q_proj(hidden)), rotation)
+        return query, rotate(self._split(self.k_proj(hidden)), rotation)
 
     def _split(self, x: Tensor) -> Tensor:  # → [batch, heads, length, head width]
         batch, length, width = x.shape
@@ -156,7 +170,11 @@ class FeedForward(nn.Module):
 
     def channels(self, hidden: Tensor) -> Tensor:
         """Activations of the inner channels: [..., width] → [..., inner]."""
-        return F.silu(self.gate_proj(hidden)) * self.up_proj(hidden)
+        if not self.training:
+            return F.silu(self.gate_proj(hidden)) * self.up_proj(hidden)
+        weights = torch.cat((self.gate_proj.weight, self.up_proj.weight))
+        gate, up = F.linear(hidden, weights).chunk(2, dim=-1)
+        return F.silu(gate) * up
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., width] → [..., width]."""
@@ -173,7 +191,7 @@ class DecoderLayer(nn.Module):
         self.self_attn = Attention(shape, shape.heads_of(number))
         self.post_attention_layernorm = nn.RMSNorm(shape.width, eps=shape.rms_epsilon)
         self.mlp = FeedForward(shape.width, shape.feed_forward[number])
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         """[batch, length, width] → the same shape."""
@@ -203,7 +221,7 @@ class Decoder(SequenceEncoder):
     ) -> None:
         super().__init__(shape.items, shape.width, shape.max_length)
         self.shape = shape
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             DecoderLayer(shape, number, dropout) for number in range(shape.layers)
         )
@@ -211,6 +229,9 @@ class Decoder(SequenceEncoder):
         if shape.memory:
             self.memory = CountedMemory(shape.items, shape.memory)
         self.reset_parameters()
+
+    def _rotation(self, positions: Tensor) -> Rotation:
+        return rotation(positions, self.shape.head_width, self.shape.rope_theta)
 
     def reset_parameters(self) -> None:
         """Normal(0, 0.02); what writes into the residual stream is scaled down with depth."""
@@ -236,7 +257,7 @@ class Decoder(SequenceEncoder):
         """States after the newest item: [batch, width]; the last layer works for that place alone."""
         positions = torch.arange(items.shape[1], device=items.device)[None]
         hidden = self.embedding_dropout(self.items(items))
-        rotation, own_rotation = (_rotary(at, self.shape) for at in (positions, last[:, None]))
+        rotation, own_rotation = (self._rotation(at) for at in (positions, last[:, None]))
         *before, final = self.layers
         for layer in before:
             hidden = layer(hidden, rotation, None)
@@ -260,7 +281,7 @@ class Decoder(SequenceEncoder):
             raise ConfigError(f"{blocks} blocks do not divide {len(self.layers)} layers")
         every = len(self.layers) // blocks
         hidden = self.embedding_dropout(self.items(items))
-        rotation = _rotary(positions, self.shape)
+        rotation = self._rotation(positions)
         states: list[Tensor] = []
         rows: list[Tensor] = []
         for number, layer in enumerate(self.layers, start=1):
@@ -296,17 +317,3 @@ class Decoder(SequenceEncoder):
         for mine, layer in zip(made.layers, chosen, strict=True):
             mine.load_state_dict(self.layers[layer].state_dict())
         return made
-
-
-def _rotary(positions: Tensor, shape: DecoderShape) -> Rotation:
-    head = shape.width // shape.heads
-    exponent = torch.arange(0, head, 2, dtype=torch.float32, device=positions.device) / head
-    angle = positions[..., None].float() * shape.rope_theta**-exponent  # [batch, length, head / 2]
-    angle = torch.cat((angle, angle), dim=-1)[:, None]  # [batch, 1, length, head]
-    return angle.cos(), angle.sin()
-
-
-def _rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    cosine, sine = rotation
-    first, second = x.chunk(2, dim=-1)
-    return (x * cosine + torch.cat((-second, first), dim=-1) * sine).to(x.dtype)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from slmrec.config import Section
 from slmrec.errors import ConfigError
 from slmrec.models.attention import attend
+from slmrec.models.dropout import Dropout
 from slmrec.models.encoder import SequenceEncoder
 
 
@@ -41,9 +42,9 @@ class _Layer(nn.Module):
         self.output = nn.Linear(width, width)
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
+            nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = hidden.shape
@@ -66,7 +67,7 @@ class SASRec(SequenceEncoder):
         super().__init__(shape.items, shape.width, shape.max_length)
         self.shape = shape
         self.positions = nn.Embedding(shape.max_length, shape.width)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             _Layer(shape.width, shape.heads, dropout) for _ in range(shape.layers)
         )

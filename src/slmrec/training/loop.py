@@ -17,6 +17,7 @@ from slmrec.data.sequences import Sequences
 from slmrec.errors import SlmrecError
 from slmrec.models.encoder import SequenceEncoder
 from slmrec.progress import Progress, Silent
+from slmrec.training.allocator import keep_freed_memory
 from slmrec.training.batches import (
     Batch,
     batch_count,
@@ -108,6 +109,7 @@ def train(
             "no user has two training interactions, so there is nothing to learn from; "
             "lower build_sequences.validation_share and test_share or bring more data"
         )
+    keep_freed_memory()
     device = choose_device(config.device)
     world = World.joined(device)
     progress = progress if world.leads else Silent()
@@ -134,7 +136,9 @@ def train(
 
     precision = choose_precision(config, model.layer_width, device.type)
     trained = _Trained(model, extra_modules, loss, precision, device.type).to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(trained, config), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(trained, config), lr=config.learning_rate, fused=True
+    )
     others = (config.to_json(), trained.name, str(precision), device.type, str(world.size))
     identity = training_identity(trained, sequences, (*others, depends_on)) if checkpoints else ""
     store = Checkpoints(checkpoints, identity, world, progress)

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 SMALLEST = torch.finfo(torch.float32).tiny
+BLOCK_BYTES, ENOUGH_ROWS = 16 * 2**20, 256
+"""Of a block of scores: larger ones were slower on a CPU, and so were products of fewer rows
+(benchmarks/training_step.py)."""
 
 
 @dataclass(frozen=True)
@@ -43,45 +46,62 @@ class _Terms:
 def _scan(
     states: Tensor, table: Tensor, terms: _Terms, block: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both terms, and the gradients of their sum with regard to states and table.
+    """Both terms, and the gradients of their sum with regard to states and table, padding included.
 
-    Scores live for one block of positions at a time, so memory does not grow with the batch. What pulls
-    towards the target itself is added in float32, outside the products: exact, and no pass over scores.
-    A share below `SMALLEST` counts as that in the terms, not in their gradients.
+    Scores live for one block of positions at a time, each block in the memory of the one before: memory
+    does not grow with the batch, and new pages, which cost as much as the products, are asked for once.
+    What pulls towards the target itself is added in float32, outside the products: exact, and no pass
+    over scores. A share below `SMALLEST` counts as that in the terms, not in their gradients.
     """
+    table_gradient = torch.empty_like(table)
+    table_gradient[0] = 0
+    table = table[1:]
     typed = table.to(dtype)
+    across = (
+        typed.T.contiguous()
+    )  # [width, items]: products are faster where both are read along rows
+    across_gradient = torch.zeros_like(across, dtype=torch.float32)
     state_gradient = torch.empty_like(states)
-    table_gradient = torch.zeros_like(table)
     hard, soft = states.new_zeros(()), states.new_zeros(())
+    block = min(block, states.shape[0])
+    product = states.new_empty((block, table.shape[0]), dtype=dtype)
+    exact = product
+    if terms.items is not None and dtype != torch.float32:
+        exact = torch.empty_like(product, dtype=torch.float32)
     for low in range(0, states.shape[0], block):
         rows = slice(low, low + block)
         part, target = states[rows], terms.targets[rows]
         weight = terms.weights[rows, None]
-        scores = part.to(dtype) @ typed.T  # [block, items]
+        scores = product[: len(part)]  # [block, items]
+        torch.mm(part.to(dtype), across, out=scores)
         if terms.items is None or terms.shares is None:
-            shares, scale = scores.softmax(dim=1), weight
-            logs = _logs(shares, target[:, None])
+            gradient, scale = torch.softmax(scores, dim=1, out=scores), weight
+            logs = _logs(gradient, target[:, None])
         else:
             items, believed = terms.items[rows], terms.shares[rows]
             slope = terms.soft_weight / terms.temperature
-            scores = scores.float()
-            shares = scores.softmax(dim=1)
-            logs = _logs(shares, target[:, None])
+            shares = exact[: len(part)]
+            if exact is not product:
+                shares.copy_(scores)
             if terms.temperature == 1:  # one softmax serves both terms
+                torch.softmax(shares, dim=1, out=shares)
                 softened, scale = shares, weight + slope
+                logs = _logs(shares, target[:, None])
             else:
-                softened, scale = (
-                    scores.div_(terms.temperature).softmax(dim=1),
-                    torch.ones_like(weight),
-                )
-                shares = shares.mul_(weight).add_(softened, alpha=slope)
+                plain = shares.softmax(dim=1)
+                softened = torch.softmax(shares.div_(terms.temperature), dim=1, out=shares)
+                logs = _logs(plain, target[:, None])
+                scale = torch.ones_like(weight)
             soft -= terms.soft_weight * (believed * _logs(softened, items)).sum()
+            if terms.temperature != 1:
+                shares.mul_(slope).add_(plain.mul_(weight))
             shares.scatter_add_(1, items, -slope / scale.clamp_min(SMALLEST) * believed)
+            gradient = shares if exact is product else scores.copy_(shares)
         hard -= (weight * logs).sum()
-        gradient = shares.to(dtype)
         state_gradient[rows] = scale * (gradient @ typed).float() - weight * table[target]
-        table_gradient += gradient.T @ (scale * part).to(dtype)
-    table_gradient.index_add_(0, terms.targets, -terms.weights[:, None] * states)
+        across_gradient += (scale * part).to(dtype).T.contiguous() @ gradient
+    table_gradient[1:] = across_gradient.T
+    table_gradient.index_add_(0, terms.targets + 1, -terms.weights[:, None] * states)
     return hard, soft, state_gradient, table_gradient
 
 
@@ -90,7 +110,7 @@ def _logs(shares: Tensor, columns: Tensor) -> Tensor:
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Cross-entropies of `states @ table.T` whose gradients are made while the scores exist."""
+    """Cross-entropies of `states @ table[1:].T` whose gradients are made while the scores exist."""
 
     @staticmethod
     def forward(
@@ -110,7 +130,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             terms = ctx.terms.scaled(float(hard), float(soft))
             *_, state_gradient, table_gradient = _scan(states, table, terms, ctx.block, ctx.dtype)
             hard = torch.ones_like(hard)
-        return hard * state_gradient, hard * table_gradient, None, None, None
+        if hard != 1:
+            state_gradient, table_gradient = hard * state_gradient, hard * table_gradient
+        return state_gradient, table_gradient, None, None, None
 
 
 def linear_cross_entropy(
@@ -129,11 +151,10 @@ def linear_cross_entropy(
     scalar; `weights` float32 [positions] make it a weighted mean.
     """
     terms = _Terms(targets - 1, _normalised(targets, weights))
-    # Scores and their softmax, each in `dtype`.
-    block = _block(table, max_logit_mib, 1 if dtype.itemsize == 2 else 2)
+    block = _block(table, max_logit_mib, dtype.itemsize)
     loss: Tensor
     loss, _ = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        states, table[1:], terms, block, dtype
+        states, table, terms, block, dtype
     )
     return loss
 
@@ -169,11 +190,11 @@ def soft_cross_entropy(
         soft.temperature,
         soft_weight,
     )
-    # Scores and their softmax in float32, both in `dtype` too; a temperature has a second softmax.
-    at_once = 3 if soft.temperature == 1 else 4
-    block = _block(table, max_logit_mib, at_once)
+    # Products, their softmax in float32 and, with a temperature, another one.
+    bytes_each = dtype.itemsize if dtype == torch.float32 else dtype.itemsize + 4
+    block = _block(table, max_logit_mib, bytes_each if soft.temperature == 1 else bytes_each + 4)
     hard, crossed = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        states, table[1:], terms, block, dtype
+        states, table, terms, block, dtype
     )
     return hard, crossed + soft_weight * torch.xlogy(shares, shares).sum()
 
@@ -184,6 +205,12 @@ def _normalised(targets: Tensor, weights: Tensor | None) -> Tensor:
     return weights / weights.sum()
 
 
-def _block(table: Tensor, max_logit_mib: int, at_once: int) -> int:
-    """Positions whose scores may exist at once, as `at_once` arrays in float32."""
-    return max(max_logit_mib * 2**20 // (4 * at_once * (table.shape[0] - 1)), 1)
+def _block(table: Tensor, max_logit_mib: int, bytes_each: int) -> int:
+    """Positions whose scores may exist at once, of so many bytes for each position and item.
+
+    As few as make large products, since what is small is still in the processor's cache when it is
+    read again, and never more than asked for.
+    """
+    row = bytes_each * (table.shape[0] - 1)
+    wanted = max(BLOCK_BYTES // row, ENOUGH_ROWS)
+    return max(min(wanted, max_logit_mib * 2**20 // row), 1)
