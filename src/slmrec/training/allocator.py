@@ -5,8 +5,8 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3)."""
 _LARGEST, _KEPT = 2**25, 2**30
-"""Bytes of the largest block that is taken from the heap, as glibc comes to choose by itself, and of the
-free end of the heap that is kept."""
+"""Bytes of the largest block that is taken from the heap, as glibc comes to choose by itself, and of
+the free end of the heap that is kept."""
 
 
 def keep_freed_memory() -> bool:
