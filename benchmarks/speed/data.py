@@ -1,12 +1,16 @@
-"""Case 3: from a log to sequences at one, ten and a hundred million interactions, beside pandas."""
+"""Case 3: from a log to sequences at one, ten and a hundred million interactions, beside others."""
 
 import statistics
 import sys
+from pathlib import Path
 
 from benchmarks import data as steps_of_data
 from benchmarks.speed import machine
 from benchmarks.speed.measured import Figure, Measured, Ratio, Spread
 from benchmarks.speed.options import Options
+from benchmarks.speed.peers import PEERS, python
+from benchmarks.speed.turns import Found, Side, run
+from pipeline.paths import ROOT
 
 NAME = "data"
 TITLE = "From a log to sequences"
@@ -21,13 +25,17 @@ def measure(options: Options) -> Measured:
     figures: list[Figure] = []
     ratios: list[Ratio] = []
     seconds: dict[int, list[float]] = {}
+    versions: dict[str, str] = {}
     for rows in (*SIZES, *((LARGE,) if options.large else ())):
         source = steps_of_data.generate(folder, rows, "users")
+        loaders = [loader(name, source) for name in options.peers] if rows <= SIZES[0] else []
         runs, theirs = [], []
+        loaded: list[dict[str, Found]] = []
         for _ in range(options.turns if rows < LARGE else 1):
             runs.append(steps_of_data.ours(source, folder / "ours"))
             if rows < LARGE:
                 theirs.append(steps_of_data.pandas_peer(source, folder / "pandas"))
+            loaded.append({side.name: run(side) for side in loaders})
         called = f"{rows:,} interactions"
         figures += [
             Figure(called, step, "s", Spread.of(run[step][0] for run in runs))
@@ -48,6 +56,21 @@ def measure(options: Options) -> Measured:
             ratios.append(Ratio(f"pandas over slmrec, {called}", times))
             if not steps_of_data.identical(folder):
                 sys.exit(f"{folder}: pandas and the steps made different sequences of {called}")
+        alone = [taken["ingest_interactions"][0] + taken["build_sequences"][0] for taken in runs]
+        for side in loaders:
+            its = [turn[side.name]["seconds"] for turn in loaded]
+            versions |= loaded[0][side.name]["versions"]
+            figures += [
+                Figure(f"{side.name}, {called}", "together", "s", Spread.of(its)),
+                Figure(
+                    f"{side.name}, {called}",
+                    "memory at most",
+                    "GB",
+                    Spread.of(turn[side.name]["peak_rss_mb"] / 1024 for turn in loaded),
+                ),
+            ]
+            times = Spread.of(t / o for t, o in zip(its, alone, strict=True))
+            ratios.append(Ratio(f"{side.name} over slmrec's ingest and sequences, {called}", times))
     large, small = max(seconds), min(seconds)
     per_row = {rows: statistics.median(taken) / rows for rows, taken in seconds.items()}
     ratios.append(
@@ -61,12 +84,22 @@ def measure(options: Options) -> Measured:
         TITLE,
         {"turns": options.turns, "log": "made up, 500,000 items, in Parquet"},
         machine.describe(),
-        machine.versions("polars", "pyarrow", "duckdb", "pandas"),
+        machine.versions("polars", "pyarrow", "duckdb", "pandas") | versions,
         figures,
         ratios,
         notes=(
             "Snapshot, ingest, validation of every row, sequences: each step a process of its own, its "
             "start included. pandas does the same work but the validation in one process.",
             "Sequences of both sides are the same, byte by byte.",
+            "A peer's loader makes of the log what its SASRec trains on, in a process that has started "
+            "and whose imports are done; ours has two processes that start, a quarantine of bad rows "
+            "and an iterated k-core beside that, but no validation.",
         ),
     )
+
+
+def loader(name: str, source: Path) -> Side:
+    """A peer's own way from a log to what it trains on."""
+    script = ROOT / "benchmarks" / "peers" / "loading.py"
+    command = (str(python(name)), str(script), PEERS[name], str(source))
+    return Side(f"{name}'s loader", command)

@@ -172,3 +172,29 @@ def test_lists_have_ten_new_items_when_a_peer_is_told_what_only_it_knows(
 
     check_json(found, peer, 1, [1])
     check_lists(lists, [1])
+
+
+@pytest.mark.parametrize("peer", PACKAGE)
+def test_the_way_from_a_log_to_what_is_trained_on_is_timed(tmp_path: Path, peer: str) -> None:
+    python = ROOT / f".venv-{peer}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python}: no such file; 'make peers' makes the environments of the peers")
+    rows = [
+        (f"u{user}", f"i{item_at(user, position)}", 86_400 * position)
+        for user in range(USERS)
+        for position in range(length_of(user))
+    ]
+    log = tmp_path / "log.parquet"
+    columns = ["user_id", "item_id", "timestamp"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(log)
+    done = subprocess.run(
+        [python, ROOT / "benchmarks" / "peers" / "loading.py", peer, log],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < found["seconds"] < 300
+    assert found["peak_rss_mb"] > 50
+    assert PACKAGE[peer] in found["versions"]

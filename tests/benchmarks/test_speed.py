@@ -241,3 +241,14 @@ def test_models_of_a_small_log_are_timed(tmp_path: Path) -> None:
     for name in ("teacher", "student", "float32", "int8", "pruned-int8"):
         assert rate(run(ours(name, "lists", str(tmp_path), name))) > 0
     assert json.loads((tmp_path / "cache" / "manifest.json").read_text())["kind"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_lists_are_made_from_a_catalogue_of_a_size(tmp_path: Path, weights: str) -> None:
+    asked = (str(tmp_path), "--items", "3000", "--weights", weights)
+    found = run(ours("catalogue", "catalogue", *asked))
+    assert found["users_per_second"] > 0
+    assert found["batch1_p95_ms"] >= found["batch1_p50_ms"] > 0
+    width = found["flop_per_user"] / 2 / 3000
+    assert found["table_bytes"] == 3000 * width * (4 if weights == "float32" else 1)
