@@ -12,6 +12,7 @@ import polars as pl
 from safetensors.numpy import save_file
 
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
+from slmrec.compress.best import add_best
 from slmrec.compress.forward import SCORES as ALL_SCORES
 from slmrec.compress.forward import write_forward
 from slmrec.compress.graph import FLOAT, INT64, Graph, Place
@@ -77,6 +78,8 @@ def with_lists(scoring: Graph) -> Graph:
     `best_items` int64 and `best_scores` float32 [batch, k], ties to the smaller index.
     """
     graph = scoring.copied()
+    columns = scoring.outputs[ALL_SCORES][1][1]
+    assert isinstance(columns, int)
     graph.inputs |= {"seen": (INT64, ["batch", "seen_length"]), "k": (INT64, [1])}
     graph.outputs = {
         "best_items": (INT64, ["batch", "best"]),
@@ -85,7 +88,7 @@ def with_lists(scoring: Graph) -> Graph:
     lowest = graph.constant("lowest", np.asarray([-np.inf], dtype=np.float32))
     never = graph.call("Expand", lowest, graph.call("Shape", "seen"))
     scores = graph.call("ScatterElements", ALL_SCORES, "seen", never, axis=1)
-    graph.best(scores, "k", ("best_scores", "best_items"))
+    add_best(graph, scores, columns, "k", ("best_scores", "best_items"))
     return graph
 
 

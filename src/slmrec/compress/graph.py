@@ -55,9 +55,15 @@ class Graph:
         )
         return made
 
-    def best(self, values: str, count: str, outputs: tuple[str, str]) -> None:
-        """Add the `count` largest values of each row and their places, under two names."""
-        self._nodes.append(helper.make_node("TopK", [values, count], list(outputs), axis=1))
+    def top(
+        self, values: str, count: str, outputs: tuple[str, str] | None = None, largest: int = 1
+    ) -> tuple[str, str]:
+        """Add the `count` largest or smallest values of each row and their places: two names."""
+        made = outputs or (self._fresh("values"), self._fresh("places"))
+        self._nodes.append(
+            helper.make_node("TopK", [values, count], list(made), axis=1, largest=largest)
+        )
+        return made
 
     def constant(self, stem: str, value: Array) -> str:
         """Add a constant; equal ones are kept once."""
