@@ -208,9 +208,9 @@ def _normalised(targets: Tensor, weights: Tensor | None) -> Tensor:
 def _block(table: Tensor, max_logit_mib: int, bytes_each: int) -> int:
     """Positions whose scores may exist at once, of so many bytes for each position and item.
 
-    As few as make large products, since what is small is still in the processor's cache when it is
-    read again, and never more than asked for.
+    On a CPU as few as make large products, since what is small is still in its cache when it is read
+    again; never more than asked for.
     """
     row = bytes_each * (table.shape[0] - 1)
-    wanted = max(BLOCK_BYTES // row, ENOUGH_ROWS)
-    return max(min(wanted, max_logit_mib * 2**20 // row), 1)
+    most = max(max_logit_mib * 2**20 // row, 1)
+    return min(max(BLOCK_BYTES // row, ENOUGH_ROWS), most) if table.device.type == "cpu" else most
