@@ -42,5 +42,11 @@ def test_lists_are_those_of_a_whole_sort(columns: int, different: int) -> None:
         assert np.array_equal(places[there], expected_places[there]), k
 
 
+def test_nobody_is_given_no_list() -> None:
+    scores = np.zeros((0, 2000), np.float32)
+    values, places = session(2000).run(None, {"scores": scores, "k": np.array([10])})
+    assert values.shape == places.shape == (0, 10)
+
+
 def test_ten_groups_hold_about_as_many_as_there_are_groups() -> None:
     assert [group_size(columns) for columns in (1024, 12_000, 1_000_000)] == [8, 32, 256]

@@ -3,6 +3,7 @@ import json
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from slmrec.config import ColumnNames, IngestInteractions
@@ -242,6 +243,16 @@ def test_files_are_refused_when_only_some_have_times(tmp_path):
         open_log(str(tmp_path), AUTO, tmp_path / "scratch", Silent())
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_parquet_is_read_when_a_group_has_no_rows(tmp_path, dictionary):
+    table = pa.table({"user": ["a", "b"], "item": ["x", "y"], "time": [5, 6]})
+    path = tmp_path / "log.parquet"
+    with pq.ParquetWriter(path, table.schema, use_dictionary=dictionary) as writer:
+        for part in (table.slice(0, 0), table, table.slice(0, 0)):
+            writer.write_table(part)
+    assert [row[1:3] for row in rows(path, AUTO)] == [("a", "x"), ("b", "y")]
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -280,6 +291,14 @@ def test_half_a_surrogate_pair_is_replaced_when_an_item_holds_one(tmp_path):
     path.write_text('{"item": "i1", "title": "a\\ud800b \\ud83d\\ude00", "\\udc00": 1}\n')
     found = read_items(str(path), AUTO, tmp_path / "s", Silent())
     assert found.rows() == [("i1", "a\ufffdb \U0001f600", None)]
+
+
+def test_the_first_of_two_is_kept_when_two_keys_of_an_item_become_one(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"item": "i1", "t\\ud800": "first", "t\\ud801": "second"}\n' * 2)
+    named = IngestInteractions(columns=ColumnNames(title="t\ufffd"))
+    found = read_items(str(path), named, tmp_path / "s", Silent())
+    assert found.rows() == [("i1", "first", None)]
 
 
 def test_genres_are_named_when_the_items_are_movielens_100k(tmp_path):

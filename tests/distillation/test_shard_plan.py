@@ -76,9 +76,17 @@ class TestKey:
     def inputs(self, make_decoder: Callable, store_teacher: Callable) -> dict:
         return {"teacher": store_teacher(make_decoder())}
 
-    def key(self, teacher, sequences: Sequences, inputs: dict, config=CONFIG) -> str:
+    def key(self, teacher, sequences: Sequences, inputs: dict, config=CONFIG, device="cpu") -> str:
         plan = plan_shard(sequences, teacher, "1/2", config)
-        return shard_key(plan, sequences, config, inputs)
+        return shard_key(plan, sequences, config, inputs, device)
+
+    def test_is_that_of_the_device_that_is_used_and_not_of_the_word_for_it(
+        self, teacher, cycles: Sequences, inputs: dict
+    ) -> None:
+        asked = CONFIG.model_copy(update={"device": "cpu"})
+        assert self.key(teacher, cycles, inputs, asked) == self.key(teacher, cycles, inputs)
+        on_gpu = self.key(teacher, cycles, inputs, device="cuda")
+        assert on_gpu != self.key(teacher, cycles, inputs)
 
     def test_is_the_same_when_only_users_of_other_shards_change(
         self, teacher, cycles: Sequences, inputs: dict, store_sequences: Callable, make_sequences

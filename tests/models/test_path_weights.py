@@ -1,34 +1,69 @@
+"""Two hops through a graph, against products of whole matrices."""
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from slmrec.models.path_weights import add_onward, add_product, fill_unreached
+from slmrec.models.path_weights import Graph, Taken, add_dense_product, path_scores
 
-GRAPH = sparse.csr_matrix(
-    np.array([[0, 0, 0, 0], [0, 0, 0.5, 2], [0, 0, 0, 4], [0, 1, 0, 0]], np.float32)
-)
-
-
-def test_a_product_is_added_to_what_is_there():
-    weights = sparse.csr_matrix(np.array([[0, 1, 2, 0], [0, 0, 0, 0], [0, 0, 0, 3]], np.float32))
-    found = np.ones((3, 4), np.float32)
-    add_product(found, weights, GRAPH)
-    assert found.tolist() == [[1, 1, 1 + 0.5, 1 + 2 + 2 * 4], [1, 1, 1, 1], [1, 1 + 3, 1, 1]]
+ITEMS = 23
+NOTHING = np.float32(1e-6)
 
 
-def test_dense_weights_go_on_as_sparse_ones_do():
-    dense = np.random.default_rng(0).random((6, 4)).astype(np.float32)
-    dense[dense < 0.6] = 0
-    found, expected = np.zeros((2, 6, 4), np.float32)
-    add_onward(found, dense, GRAPH)
-    add_product(expected, sparse.csr_matrix(dense), GRAPH)
-    assert np.array_equal(found, expected)
-    assert found == pytest.approx(dense @ GRAPH.toarray())
+@pytest.fixture(params=["sparse", "dense"])
+def graph(request) -> Graph:
+    rng = np.random.default_rng(0)
+    edges = rng.random((ITEMS, ITEMS)).astype(np.float32)
+    edges[rng.random(edges.shape) < 0.9] = 0
+    return Graph(
+        sparse.csr_matrix(edges),
+        edges if request.param == "dense" else np.zeros((0, 0), np.float32),
+        rng.random(ITEMS).astype(np.float32),
+        (np.arange(ITEMS) / ITEMS).astype(np.float32),
+    )
 
 
-def test_what_is_not_reached_comes_last_in_the_order_given():
-    weights = np.array([[0, 0.5, 1e-6, 3], [0, 0, 0, 0], [7, 8, 9, 6]], np.float32)
-    order = np.array([0, 0.25, 0.5, 0.75], np.float32)
-    lowest = fill_unreached(weights, order, np.float32(1e-5))
-    assert lowest.tolist() == [0.5, 1, 1]  # 1 at most
-    assert weights.tolist() == [[0, 0.5, 0.5 * 0.5, 3], [0, 0.25, 0.5, 0.75], [7, 8, 9, 6]]
+def entries(rows: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    made = rng.random((rows, ITEMS)).astype(np.float32)
+    made[rng.random(made.shape) < 0.9] = 0
+    return made
+
+
+def by_matrices(graph: Graph, entering: np.ndarray) -> np.ndarray:
+    edges = graph.edges.toarray()
+    first = entering @ edges
+    paths = first + (first * graph.second) @ edges
+    least = np.minimum(np.where(paths > 0, paths, 1).min(axis=1, keepdims=True), 1)
+    return np.where(paths > 0, paths, least * graph.order)
+
+
+def test_weights_are_those_of_products_and_the_rest_comes_below_in_its_order(graph: Graph) -> None:
+    entering = entries(40)
+    entering[3] = 0  # enters nowhere: nothing is reached
+    found = path_scores(graph, sparse.csr_matrix(entering), Taken.nothing(40, ITEMS), NOTHING)
+    assert found == pytest.approx(by_matrices(graph, entering), rel=1e-5)
+    assert found[3] == pytest.approx(graph.order)
+
+
+def test_a_row_has_the_same_bits_alone(graph: Graph) -> None:
+    entering = sparse.csr_matrix(entries(40))
+    together = path_scores(graph, entering, Taken.nothing(40, ITEMS), NOTHING)
+    for row in range(40):
+        alone = path_scores(graph, entering[[row]], Taken.nothing(1, ITEMS), NOTHING)
+        assert np.array_equal(alone[0], together[row])
+
+
+def test_no_rows_give_no_scores(graph: Graph) -> None:
+    none = sparse.csr_matrix((0, ITEMS), dtype=np.float32)
+    assert path_scores(graph, none, Taken.nothing(0, ITEMS), NOTHING).shape == (0, ITEMS)
+
+
+@pytest.mark.parametrize("items", [1, 4, 7, 40])
+def test_a_dense_product_is_added(items: int) -> None:
+    rng = np.random.default_rng(items)
+    total, weights = rng.random((2, 18, items)).astype(np.float32)
+    dense = rng.random((items, items)).astype(np.float32)
+    expected = total + weights @ dense
+    add_dense_product(total, weights, dense)
+    assert total == pytest.approx(expected, rel=1e-5)

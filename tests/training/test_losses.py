@@ -38,6 +38,26 @@ def test_value_and_gradients_equal_torch_when_scores_are_made_in_blocks(max_logi
     assert ours[2][0].abs().max() == 0  # padding is neither scored nor moved
 
 
+@pytest.mark.parametrize("max_logit_mib", [1, 64])
+def test_gradients_equal_torch_when_a_temperature_softens_both_sides(max_logit_mib: int) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(400, 8, requires_grad=True)
+    table = torch.randn(1201, 8, requires_grad=True)
+    targets = torch.randint(1, 1201, (400,))
+    items = torch.stack([torch.randperm(1200)[:5] + 1 for _ in range(400)])
+    soft = SoftTargets(items, torch.randn(400, 5), temperature=2.0)
+    hard, far = soft_cross_entropy(states, table, targets, soft, max_logit_mib)
+    ours = torch.autograd.grad(hard + far, [states, table])
+    scores = states @ table[1:].T
+    believed = torch.zeros(400, 1200).scatter(1, items - 1, (soft.scores / 2).softmax(dim=1))
+    expected = F.cross_entropy(scores, targets - 1) + 4 * F.kl_div(
+        F.log_softmax(scores / 2, dim=1), believed, reduction="batchmean"
+    )
+    assert (hard + far).item() == pytest.approx(expected.item(), rel=1e-5)
+    for mine, theirs in zip(ours, torch.autograd.grad(expected, [states, table]), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+
+
 def test_weights_make_the_loss_a_weighted_mean() -> None:
     torch.manual_seed(0)
     states = torch.randn(6, 4, requires_grad=True)

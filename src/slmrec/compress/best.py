@@ -12,7 +12,8 @@ from slmrec.compress.graph import Graph
 _GROUPED = 1024
 """Items from which groups pay."""
 _LISTED = 10
-"""Items that are mostly asked for; with any other number lists are as right, and less fast."""
+"""Items that are mostly asked for. Lists of any length are right; those of some hundreds take up to
+twice as long as without groups."""
 
 
 def group_size(columns: int) -> int:
@@ -23,8 +24,8 @@ def group_size(columns: int) -> int:
 def add_best(graph: Graph, scores: str, columns: int, k: str, outputs: tuple[str, str]) -> None:
     """Add the `k` best of each row, best first, ties to the smaller place.
 
-    `scores` float32 [batch, columns], `k` int64 [1]; `outputs` are the names of scores float32 and
-    places int64 [batch, k].
+    `scores` float32 [batch, columns], `k` int64 [1], at most columns; `outputs` are the names of
+    scores float32 and places int64 [batch, k].
     """
     if columns < _GROUPED:
         graph.top(scores, k, outputs)
@@ -43,7 +44,9 @@ def add_best(graph: Graph, scores: str, columns: int, k: str, outputs: tuple[str
     begins = graph.call("Mul", chosen, graph.number(size, np.int64))
     begins = graph.call("Unsqueeze", begins, graph.integers([2]))
     places = graph.call("Add", begins, graph.constant("inside", np.arange(size)))
-    places = graph.call("Reshape", places, graph.integers([0, -1]))  # [batch, count · size]
+    width = graph.call("Mul", count, graph.integers([size]))
+    shape = graph.call("Concat", graph.integers([-1]), width, axis=0)
+    places = graph.call("Reshape", places, shape)  # [batch, count · size]
     there = graph.call("Less", places, graph.number(columns, np.int64))
     places = graph.call("Min", places, graph.number(columns - 1, np.int64))
     found = graph.call("GatherElements", scores, places, axis=1)

@@ -157,7 +157,8 @@ def _objects(
             if value is not None and names.get(name):
                 values = kept.setdefault(name, [])
                 values += [None] * (rows - len(values))
-                values.append(_words(value))
+                if len(values) == rows:  # two keys may have become one name
+                    values.append(_words(value))
         rows += 1
     if unread:
         progress.say(f"{path.name}: {unread:,} lines are no objects, left out")

@@ -70,9 +70,11 @@ def _belongs(chunk: str, columns: Collection[str]) -> bool:
 
 def _pages(path: Path, stream: BinaryIO, chunk: Any, size: int) -> Iterator[int]:
     """Unpacked bytes of each page of a column chunk."""
-    first = chunk.data_page_offset
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        first = min(first, chunk.dictionary_page_offset)
+    # Writers put 0 for what there is none of, such as pages of a group without rows.
+    offsets = [chunk.data_page_offset]
+    if chunk.has_dictionary_page:
+        offsets.append(chunk.dictionary_page_offset)
+    first = min((offset for offset in offsets if offset), default=0)
     end = first + chunk.total_compressed_size
     if not 0 <= first <= end <= size:
         raise DataError(

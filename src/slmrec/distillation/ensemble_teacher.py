@@ -36,7 +36,7 @@ class EnsembleTeacher:
         self.width = ensemble.networks[0].shape.width
         self.max_length = ensemble.max_length
         self._ensemble = ensemble
-        self._device = device
+        self.device = device
         self._networks = [NetworkTeacher(network, device) for network in ensemble.networks]
         self._fold = fold_of_users(sequences, len(self._networks))
         self._offsets = np.asarray(sequences.offsets)
@@ -46,7 +46,7 @@ class EnsembleTeacher:
         """Run every network over the batch and take from each what it says of strangers."""
         source = batch.source[batch.source >= 0].numpy()
         user = np.searchsorted(self._offsets, source, side="right") - 1
-        fold = torch.from_numpy(self._fold[user]).to(self._device)
+        fold = torch.from_numpy(self._fold[user]).to(self.device)
         first = self._networks[0].read(batch, blocks, attention=attention)
         scores = first.scores
         for number, network in enumerate(self._networks[1:], start=1):
@@ -59,10 +59,10 @@ class EnsembleTeacher:
         gains = self._ensemble.gains
         if gains[TRANSITIONS]:
             added = evidence(held_out_transitions(self._ensemble.transitions, batch))
-            scores += gains[TRANSITIONS] * torch.from_numpy(added).to(self._device)
+            scores += gains[TRANSITIONS] * torch.from_numpy(added).to(self.device)
         if gains[POPULARITY]:
             popular = self._ensemble.popularity.scores([np.zeros(0, np.int32)])
-            scores += gains[POPULARITY] * torch.from_numpy(evidence(popular)).to(self._device)
+            scores += gains[POPULARITY] * torch.from_numpy(evidence(popular)).to(self.device)
 
 
 def held_out_transitions(transitions: Transitions, batch: Batch) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from slmrec.training.folds import digests_of_users
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DECIDING = (
+    "machine_code.py",
     "models",
     "training/batches.py",
     "training/folds.py",
@@ -120,12 +121,17 @@ def require_space(plan: ShardPlan, free_bytes: int) -> None:
 
 
 def shard_key(
-    plan: ShardPlan, sequences: Sequences, config: CacheTeacher, inputs: Mapping[str, Artifact]
+    plan: ShardPlan,
+    sequences: Sequences,
+    config: CacheTeacher,
+    inputs: Mapping[str, Artifact],
+    device: str = "cpu",
 ) -> str:
     """Digest of everything that decides the arrays of a shard, in hexadecimal.
 
-    That is what its windows read, whose they are, the catalogue's size, the settings, the code, and
-    the bytes of every input but the sequences; where those inputs came from is not part of it.
+    That is what its windows read, whose they are, the catalogue's size, the settings, the kind of
+    device that the teacher runs on, the code, and the bytes of every input but the sequences; where
+    those inputs came from is not part of it, nor which device was asked for.
     Positions are not either: new interactions of other users move them and change nothing else.
     """
     windows = hashlib.sha256(plan.windows.length.tobytes())
@@ -140,7 +146,7 @@ def shard_key(
     decides = {
         "windows": windows.hexdigest(),
         "items": sequences.item_count,
-        "config": config.to_json(),
+        "config": config.model_copy(update={"device": device}).to_json(),
         "code": code_digest(),
         "teacher": teacher,
     }

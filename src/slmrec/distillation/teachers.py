@@ -51,6 +51,11 @@ class Teacher(Protocol):
         """Items that a window may hold."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs, and where what it says lies."""
+        ...
+
     def read(self, batch: Batch, blocks: int, *, attention: bool = False) -> Reading:
         """Say what it knows; no gradients.
 

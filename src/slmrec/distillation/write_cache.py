@@ -68,7 +68,7 @@ def write_shard(
     plan = plan_shard(sequences, teacher, shard, config)
     key = ""
     if store is not None:
-        key = shard_key(plan, sequences, config, inputs)
+        key = shard_key(plan, sequences, config, inputs, teacher.device.type)
         kept = store.find(key, progress)
         if kept is not None:
             progress.say(

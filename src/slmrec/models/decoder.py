@@ -145,7 +145,9 @@ class Attention(nn.Module):
         projected = F.linear(hidden, torch.cat(weights))
         if projected.device.type == "cpu":
             projected = projected.float()  # as attention is computed there
-        parts = projected.view(batch, length, 3 * self.heads, -1).transpose(1, 2)
+        parts = projected.view(
+            batch, length, 3 * self.heads, weights[0].shape[0] // self.heads
+        ).transpose(1, 2)
         turned, value = torch.split(parts, [2 * self.heads, self.heads], dim=1)
         query, key = rotate(turned, rotation).chunk(2, dim=1)
         return query, key, value

@@ -34,7 +34,7 @@ def _kept(like: Tensor, dropped: int) -> Tensor:
 
 
 class _Masked(torch.autograd.Function):
-    """`input * kept * scale`, which keeps nothing but one bit an entry for the way back."""
+    """`input * kept * scale`, which keeps nothing but a byte an entry for the way back."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, kept: Tensor, scale: float) -> Tensor:

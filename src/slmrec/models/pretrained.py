@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from slmrec.config import PretrainedCheckpoint, Section
 from slmrec.errors import ArtifactError, ConfigError
+from slmrec.models.dropout import Dropout
 from slmrec.models.encoder import SequenceEncoder, packed_mask
 from slmrec.models.hugging_face import FAULTS, Checkpoint, first_line
 
@@ -72,7 +73,7 @@ class PretrainedDecoder(SequenceEncoder):
         self.up = nn.Linear(shape.width, hidden, bias=False)
         self.down = nn.Linear(hidden, shape.width, bias=False)
         self.register_buffer("prompt", prompt)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         nn.init.normal_(self.items.weight, std=0.02)
         self.items.weight.data[0].zero_()
 

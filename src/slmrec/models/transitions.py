@@ -5,7 +5,9 @@ A learned model that does not beat it has not earned its cost; on sparse logs th
 says about a history that it was counted from has to leave that history out (`held_out_scores`).
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse  # type: ignore[import-untyped]
 
 from slmrec.data.sequences import Sequences
-from slmrec.models.path_weights import add_onward, add_product, fill_unreached
+from slmrec.models.path_weights import Graph, Taken, add_dense_product, path_scores
 from slmrec.models.popularity import training_counts
 from slmrec.models.scorer import History
 
@@ -67,13 +69,17 @@ class Transitions:
         self._strength: Float64 = np.asarray(graph.sum(axis=1), dtype=np.float64).ravel()
         self._popularity: Floats = (counts / (counts.max() + 1)).astype(np.float32)
         self._second: Floats = (SECOND_HOP / _at_least_one_path(self._strength)).astype(np.float32)
-        pairs = len(counts) ** 2
-        dense = graph.nnz >= DENSE_SHARE * pairs and 4 * pairs <= _DENSE_BYTES
-        self._dense: Floats | None = graph.toarray() if dense else None
         self.parameters_total = int(graph.nnz) + len(counts) - 1
         self.bytes = sum(
             part.nbytes for part in (graph.data, graph.indices, graph.indptr, self._popularity)
         )
+
+    @cached_property
+    def _paths(self) -> Graph:
+        pairs = len(self._counts) ** 2
+        dense = self._graph.nnz >= DENSE_SHARE * pairs and 4 * pairs <= _DENSE_BYTES
+        whole = self._graph.toarray() if dense else np.zeros((0, 0), np.float32)
+        return Graph(self._graph, whole, self._second, self._popularity)
 
     @classmethod
     def fit(cls, sequences: Sequences) -> Self:
@@ -114,15 +120,26 @@ class Transitions:
         rows = max(_PATH_BYTES // (8 * size), 1)
         for start in range(0, size, rows):
             piece = slice(start, start + rows)
-            first = self._graph[piece].toarray() * entering[piece, None]
-            paths = self._with_second_hop(first, first * self._second)
-            for row, path in enumerate(paths):
-                item = np.flatnonzero(path)
-                weight = path[item]
+            first = (sparse.diags_array(entering[piece]) @ self._graph[piece]).tocsr()
+            for row, (item, weight) in enumerate(self._followed(first)):
                 best = np.lexsort((item, -weight))[:most]
                 neighbours[start + row, : len(best)] = item[best]
                 weights[start + row, : len(best)] = weight[best]
         return neighbours, weights
+
+    def _followed(self, first: Any) -> Iterator[tuple[Int64, Floats]]:
+        """What rows reach that have reached `first`: items of each, and their weights."""
+        going_on = first @ sparse.diags_array(self._second)
+        if len(self._paths.dense):
+            paths = first.toarray()
+            add_dense_product(paths, going_on.toarray(), self._paths.dense)
+            for row in paths:
+                items = np.flatnonzero(row)
+                yield items, row[items]
+        else:
+            found = (first + going_on @ self._graph).tocsr()
+            for low, high in itertools.pairwise(found.indptr):
+                yield found.indices[low:high], found.data[low:high]
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Weight of all paths from the newest items: float32 [histories, items + 1]."""
@@ -133,9 +150,7 @@ class Transitions:
         entering = DECAY**age * _at_least_one_path(self._strength)[items] ** -DAMPING
         shape = (len(recent), self._graph.shape[0])
         entries = sparse.csr_matrix((entering.astype(np.float32), (rows, items)), shape=shape)
-        first = np.zeros(shape, np.float32)
-        add_product(first, entries, self._graph)
-        return self._with_unreached(self._with_second_hop(first, first * self._second))
+        return path_scores(self._paths, entries, Taken.nothing(*shape), _ANYTHING)
 
     def held_out_scores(self, items: Int32, offsets: Int64) -> Floats:
         """Scores after each item of training stretches but their last, each judged without itself.
@@ -165,46 +180,18 @@ class Transitions:
         entering = (DECAY**age * strength[entered] ** -DAMPING).astype(np.float32)
         by_item = sparse.csr_matrix((entering, (rows, item[entered])), shape=(len(newest), size))
         by_key = sparse.csr_matrix((entering, (rows, entered)), shape=(len(newest), len(keys)))
-        first = np.zeros(by_item.shape, np.float32)
-        add_product(first, by_item, self._graph)
-        add_product(first, -by_key, own)
-        first[first < _NOTHING] = 0
-
-        # Beyond the first hop only the stretch's own items are left otherwise than in the graph.
-        rows, key = _own_keys(owner[newest], stretch)
-        own_weight = first[rows, item[key]] * (SECOND_HOP / strength[key]).astype(np.float32)
-        going_on = first * self._second
-        going_on[rows, item[key]] = own_weight
-        paths = self._with_second_hop(first, going_on)
-        inside_again = sparse.csr_matrix((own_weight, (rows, key)), shape=by_key.shape)
-        add_product(paths, -inside_again, own)
+        asked = owner[newest]
         others = self._counts[item] - np.bincount(place, minlength=len(keys))
-        return self._with_unreached(paths, (rows, item[key], others[key]))
-
-    def _with_second_hop(self, first: Floats, going_on: Floats) -> Floats:
-        """Weights of what the first hop reached and of what follows, into the array of the first."""
-        if self._dense is None:
-            add_onward(first, going_on, self._graph)
-        else:
-            first += going_on @ self._dense
-        return first
-
-    def _with_unreached(
-        self, paths: Floats, recounted: tuple[Int64, Int64, Int64] | None = None
-    ) -> Floats:
-        """Put the items that no path reaches behind the others, in the array that is given.
-
-        `recounted` are (row, item, count) where counts are others.
-        """
-        if recounted is None:
-            fill_unreached(paths, self._popularity, _ANYTHING)
-            return paths
-        row, item, count = recounted
-        again = paths[row, item] < _NOTHING
-        lowest = fill_unreached(paths, self._popularity, _NOTHING)
-        row, item, count = row[again], item[again], count[again]
-        paths[row, item] = lowest[row] * count / (self._counts.max() + 1)
-        return paths
+        taken = Taken(
+            np.searchsorted(stretch, asked, side="left"),
+            np.searchsorted(stretch, asked, side="right"),
+            by_key,
+            own,
+            item,
+            (SECOND_HOP / strength).astype(np.float32),
+            (others / (self._counts.max() + 1)).astype(np.float32),
+        )
+        return path_scores(self._paths, by_item, taken, _NOTHING)
 
 
 def _edges(owner: Int64) -> tuple[Int64, Int64, Floats]:
@@ -225,15 +212,6 @@ def _edges(owner: Int64) -> tuple[Int64, Int64, Floats]:
             np.full(len(earlier), BACKWARD / distance, dtype=np.float32),
         ]
     return np.concatenate(before), np.concatenate(after), np.concatenate(weight)
-
-
-def _own_keys(stretch_of_row: Int64, stretch_of_key: Int64) -> tuple[Int64, Int64]:
-    """Pair every row with every key of its stretch; both arguments are not falling."""
-    first = np.searchsorted(stretch_of_key, stretch_of_row, side="left")
-    count = np.searchsorted(stretch_of_key, stretch_of_row, side="right") - first
-    rows = np.repeat(np.arange(len(stretch_of_row)), count)
-    inside = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    return rows, np.repeat(first, count) + inside
 
 
 def _at_least_one_path(strength: Float64) -> Float64:

@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     A training frees tensors of megabytes in every step and asks for the same again. Given back each
     time, their pages are mapped and zeroed anew, which took a fifth of a step's time with 12,000 items.
-    The process keeps at most what it held at its peak.
+    The process then keeps about what it held at its peak, as long as it lives.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):  # another C library than glibc

@@ -48,10 +48,11 @@ def _scan(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both terms, and the gradients of their sum with regard to states and table, padding included.
 
-    Scores live for one block of positions at a time, each block in the memory of the one before: memory
-    does not grow with the batch, and new pages, which cost as much as the products, are asked for once.
-    What pulls towards the target itself is added in float32, outside the products: exact, and no pass
-    over scores. A share below `SMALLEST` counts as that in the terms, not in their gradients.
+    Scores live for one block of positions at a time, each block in the memory of the one before but
+    where a temperature asks for two softmaxes: memory does not grow with the batch, and new pages,
+    which cost as much as the products, are asked for once. Beside them are four arrays as large as the
+    table. What pulls towards the target itself is added in float32, outside the products: exact, and no
+    pass over scores. A share below `SMALLEST` counts as that in the terms, not in their gradients.
     """
     table_gradient = torch.empty_like(table)
     table_gradient[0] = 0
@@ -63,7 +64,7 @@ def _scan(
     across_gradient = torch.zeros_like(across, dtype=torch.float32)
     state_gradient = torch.empty_like(states)
     hard, soft = states.new_zeros(()), states.new_zeros(())
-    block = min(block, states.shape[0])
+    block = max(min(block, states.shape[0]), 1)
     product = states.new_empty((block, table.shape[0]), dtype=dtype)
     exact = product
     if terms.items is not None and dtype != torch.float32:
@@ -130,7 +131,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             terms = ctx.terms.scaled(float(hard), float(soft))
             *_, state_gradient, table_gradient = _scan(states, table, terms, ctx.block, ctx.dtype)
             hard = torch.ones_like(hard)
-        if hard != 1:
+        if hard.device.type != "cpu" or hard != 1:  # to look costs a GPU more than to multiply
             state_gradient, table_gradient = hard * state_gradient, hard * table_gradient
         return state_gradient, table_gradient, None, None, None
 
