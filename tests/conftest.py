@@ -9,10 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from slmrec.data.sequences import Sequences
 
 ROOT = Path(__file__).resolve().parents[1]
+# An example that takes long says that the machine is busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+LONGEST = ("tests/smoke/test_run", "tests/smoke/", "tests/studies/", "tests/components/")
+"""Files that take minutes begin first: at the end one worker would wait for another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order what is run by `LONGEST`, all else as it was found."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -205,5 +205,5 @@ def test_two_runs_at_once_publish_one_result_in_each_of_fifty_races(
         "50 races",
         f"{RACES} races to the promotion and {RUNS_FROM_NOTHING} from an empty home: both runs ended "
         "well and named the same version, the only one, which serves; every artifact was whole "
-        f"({late} more, in which the later run found what the other had promoted, left it so)",
+        f"({late} more, in which the later run found what the other had promoted, and left it so)",
     )
