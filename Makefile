@@ -27,7 +27,7 @@ help: ## this list
 run: setup ## set up, then run the whole DAG on the built-in sample
 	@$(BIN)/python -m pipeline run
 
-test: setup ## set up, then run the tests (about 20 minutes on 2 cores)
+test: setup ## set up, then run the tests (about 15 minutes on 2 cores)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out

@@ -186,7 +186,8 @@ def distil(
     def heard(batch: Batch, layout: Layout) -> CachedTeacher:
         if asked is None:
             return cache.read(batch.source[batch.source >= 0].numpy())
-        with torch.inference_mode():
+        # As `cache_teacher` asks it, not in the numbers that the student trains in.
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             reading = asked.read(batch, layout.blocks, attention=layout.attention)
             arrays = encode(reading, layout)
         return decode(arrays)
