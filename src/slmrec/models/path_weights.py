@@ -96,11 +96,6 @@ def path_scores(graph: Graph, entries: Any, taken: Taken, nothing: np.float32) -
     return scores
 
 
-def add_dense_product(total: Floats, weights: Floats, dense: Floats) -> None:
-    """Add `weights @ dense` to `total`, each row in the same order whatever stands beside it."""
-    _add_dense_product(total, weights, dense)
-
-
 def _rows(matrix: Any) -> Rows:
     # One kind of numbers, for which the loops are compiled once.
     places = matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
@@ -108,7 +103,8 @@ def _rows(matrix: Any) -> Rows:
 
 
 @compiled
-def _add_dense_product(total: Floats, weights: Floats, dense: Floats) -> None:
+def add_dense_product(total: Floats, weights: Floats, dense: Floats) -> None:
+    """Add `weights @ dense` to `total`, each row in the same order whatever stands beside it."""
     # Four items in one pass over a row of the total, which is what takes the time.
     whole = len(dense) // 4 * 4
     for low in range(0, len(weights), _TOGETHER):
@@ -280,7 +276,7 @@ def _path_scores(
         many = items
         if len(dense):
             found[:] = weight
-            _add_dense_product(found[: high - low], going[: high - low], dense)
+            add_dense_product(found[: high - low], going[: high - low], dense)
         else:
             many = _follow(
                 weight[0], going[0], seen, reached[0, : counts[0]], edges, found[0], touched

@@ -43,7 +43,7 @@ _PATH_BYTES = 256 * 2**20
 """Paths that are held at once, were every item reachable from every other."""
 DENSE_SHARE = 0.05
 """Of all pairs of items, from which on a graph is multiplied as a dense one, which its size does not
-slow down: of 2,000 items, 9 of 10 pairs linked, it took a fiftieth of the time."""
+slow down: of 2,000 items, 9 of 10 pairs linked, it took a thirtieth of the time."""
 _DENSE_BYTES = 2**30
 """What a dense graph may take."""
 _ANYTHING = np.finfo(np.float32).tiny

@@ -58,9 +58,8 @@ def _scan(
     table_gradient[0] = 0
     table = table[1:]
     typed = table.to(dtype)
-    across = (
-        typed.T.contiguous()
-    )  # [width, items]: products are faster where both are read along rows
+    # [width, items]: products are faster where both sides are read along rows.
+    across = typed.T.contiguous()
     across_gradient = torch.zeros_like(across, dtype=torch.float32)
     state_gradient = torch.empty_like(states)
     hard, soft = states.new_zeros(()), states.new_zeros(())
@@ -84,17 +83,14 @@ def _scan(
             shares = exact[: len(part)]
             if exact is not product:
                 shares.copy_(scores)
-            if terms.temperature == 1:  # one softmax serves both terms
-                torch.softmax(shares, dim=1, out=shares)
-                softened, scale = shares, weight + slope
-                logs = _logs(shares, target[:, None])
+            plain = None if terms.temperature == 1 else shares.softmax(dim=1)
+            torch.softmax(shares.div_(terms.temperature), dim=1, out=shares)
+            soft -= terms.soft_weight * (believed * _logs(shares, items)).sum()
+            logs = _logs(shares if plain is None else plain, target[:, None])
+            if plain is None:  # one softmax serves both terms
+                scale = weight + slope
             else:
-                plain = shares.softmax(dim=1)
-                softened = torch.softmax(shares.div_(terms.temperature), dim=1, out=shares)
-                logs = _logs(plain, target[:, None])
                 scale = torch.ones_like(weight)
-            soft -= terms.soft_weight * (believed * _logs(softened, items)).sum()
-            if terms.temperature != 1:
                 shares.mul_(slope).add_(plain.mul_(weight))
             shares.scatter_add_(1, items, -slope / scale.clamp_min(SMALLEST) * believed)
             gradient = shares if exact is product else scores.copy_(shares)

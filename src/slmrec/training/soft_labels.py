@@ -76,7 +76,7 @@ def held_out_labels(
         row[read] = np.arange(place.start, place.stop)
         return place.stop
 
-    # Sparse products take one core each and leave the interpreter to others meanwhile.
+    # Paths take one core each and leave the interpreter to others meanwhile.
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         for done in threads.map(label, chunks_of_groups(offsets, rows_at_once)):
             progress.update(done, rows, "soft labels")
