@@ -155,7 +155,7 @@ def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, c
     sequences = save_log(tmp_path / "sequences", turned=False)
     registry = Registry(tmp_path / "registry")
     register(registry, tmp_path, 1, trained_until=10**6)
-    (tmp_path / "registry" / "versions" / "000001" / "model" / "scores.onnx").write_bytes(b"x")
+    (tmp_path / "registry" / "versions" / "000001" / "model" / "layers.onnx").write_bytes(b"x")
     config = MonitorDrift(min_users=1000).to_json()
     run(sequences, registry.place, config, str(tmp_path / "report"))
     assert "version 1 cannot be asked what it would list" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def certified_and_same(
     student: Decoder, sample: list[np.ndarray], variant: Variant, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     storage = Storage.of(student, variant, sample)
-    write_graphs(write_forward(storage), folder)
+    write_graphs({"scores.onnx": write_forward(storage)}, folder)
     session = open_graph(folder / "scores.onnx", threads=1)
     scores, entering = session.run([SCORES, STATES], graph_inputs(sample, 8))
     items, last = right_padded(sample, 8)

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from slmrec.artifacts import Artifact, open_artifact
 from slmrec.compress.export import export_servable
 from slmrec.config import Variant
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, DataError
 from slmrec.evaluation.ranking import top_k
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.loading import TorchScorer, load_scorer
-from slmrec.models.servable import Servable
+from slmrec.models.servable import Servable, graph_inputs, open_graph
 
 CATALOGUE = pl.DataFrame(
     {"item_index": list(range(1, 41)), "item_id": [f"i{n}" for n in range(1, 41)]}
@@ -109,7 +110,7 @@ def test_fewer_bytes_stay_near_the_torch_scores(
     expected = TorchScorer(model, "torch", 0).scores(batch)[:, 1:]
     found = np.abs(small.scores(batch)[:, 1:] - expected).mean()
     assert 0 < found < error * expected.std()
-    types = {i.data_type for i in onnx.load(servables[name] / "scores.onnx").graph.initializer}
+    types = {i.data_type for i in onnx.load(servables[name] / "layers.onnx").graph.initializer}
     assert kind in types
     assert small.bytes < large.bytes
 
@@ -177,7 +178,7 @@ def test_graph_is_the_same_bytes_and_names_no_path_of_the_machine(
         again, _ = export(model, VARIANTS[name], tmp_path / name)
         assert again.digest == open_artifact(servables[name]).digest
     for place in servables.values():
-        for name in ("scores.onnx", "recommend.onnx"):
+        for name in ("layers.onnx", "recommend.onnx"):
             content = (place / name).read_bytes()
             assert b"/slmrec/" not in content
             assert b".py" not in content
@@ -195,7 +196,7 @@ def test_empty_history_gets_scores(servables: dict[str, Path]) -> None:
 
 PROPERTIES = {
     "name": "x",
-    "graph_schema": 3,
+    "graph_schema": 4,
     "weights": "int8",
     "items": 3,
     "max_length": 3,
@@ -208,19 +209,19 @@ def broken(place: Path, **changes: object) -> Path:
     from slmrec.artifacts import publish
 
     with publish(place, "servable", properties=PROPERTIES | changes) as staging:
-        for name in ("scores.onnx", "recommend.onnx", "weights.safetensors"):
+        for name in ("layers.onnx", "recommend.onnx", "weights.safetensors"):
             (staging / name).write_bytes(b"not a graph")
     return place
 
 
 def test_servable_is_refused_when_the_graph_is_not_onnx(tmp_path: Path) -> None:
     servable = load_scorer(broken(tmp_path / "x"))
-    with pytest.raises(ArtifactError, match=r"scores\.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(ArtifactError, match=r"layers\.onnx: ONNX Runtime cannot load it"):
         servable.scores(histories(1))
 
 
 def test_servable_is_refused_when_its_graphs_are_of_another_version(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="graphs have schema 1, this version of slmrec reads 3"):
+    with pytest.raises(ArtifactError, match="graphs have schema 1, this version of slmrec reads 4"):
         load_scorer(broken(tmp_path / "x", graph_schema=1))
 
 
@@ -239,6 +240,49 @@ def test_lists_hold_the_best_of_the_scores(
     rows = np.nonzero(listed)[0]
     np.testing.assert_allclose(values[listed], scores[rows, items[listed]], rtol=1e-6)
     assert (values[~listed] == -np.inf).all()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("k", [3, 55])
+def test_the_whole_graph_lists_what_is_served(
+    servables: dict[str, Path], name: str, k: int
+) -> None:
+    asked = [*histories(1, 6, 9, 3, 12), np.zeros(0, np.int32)]
+    items, scores = load_scorer(servables[name], threads=1).best(asked, k, exclude_seen=True)
+    longest = max(len(history) for history in asked)
+    seen = np.stack([np.pad(history, (0, longest + 1 - len(history))) for history in asked])
+    whole = open_graph(servables[name] / "recommend.onnx", threads=1)
+    given = {"seen": seen.astype(np.int64), "k": np.asarray([min(k, 40)])}
+    listed, values = whole.run(
+        ["best_items", "best_scores"], graph_inputs(asked, max_length=6) | given
+    )
+    left = items[:, :40] > 0
+    assert np.array_equal(np.where(values > -np.inf, listed, 0), items[:, :40])
+    np.testing.assert_allclose(values[left], scores[:, :40][left], rtol=1e-5, atol=1e-6)
+
+
+def test_a_history_of_another_catalogue_is_refused(servables: dict[str, Path]) -> None:
+    servable = load_scorer(servables["int8"])
+    older = np.asarray([41, *[1] * 6], dtype=np.int32)  # the layers read the six newest
+    with pytest.raises(DataError, match="histories with items 1 to 41, expected 0 to 40"):
+        servable.best([older], 3, exclude_seen=True)
+
+
+def test_lists_are_refused_when_a_score_is_nan(model: Decoder, tmp_path: Path) -> None:
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.norm.weight.fill_(torch.nan)
+    export_servable(
+        broken,
+        CATALOGUE,
+        VARIANTS["float32"],
+        tmp_path / "x",
+        calibration=[],
+        sample=[],
+        inputs={},
+    )
+    with pytest.raises(ArtifactError, match="a score is NaN, expected numbers only"):
+        load_scorer(tmp_path / "x").best(histories(3), 2, exclude_seen=True)
 
 
 def test_many_at_once_get_what_each_alone_gets(servables: dict[str, Path]) -> None:

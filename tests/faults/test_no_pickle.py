@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmrec.artifacts import open_artifact
+from slmrec.artifacts import Artifact, open_artifact
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import ingest
 from slmrec.data.sequences import load_sequences
@@ -23,7 +23,8 @@ from slmrec.errors import ArtifactError, ConfigError, DataError
 from slmrec.models.checkpoint import SHAPE, WEIGHTS, load_model
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.hugging_face import load_checkpoint
-from slmrec.models.servable import RECOMMEND, SCORES, Servable
+from slmrec.models.servable import LAYERS, RECOMMEND, Servable, open_graph
+from slmrec.models.servable import WEIGHTS as SERVED
 from slmrec.progress import Silent
 from slmrec.training.checkpoints import KIND, TENSORS, Checkpoints
 from slmrec.training.parallel import World
@@ -266,17 +267,17 @@ def as_training_checkpoint(content: bytes, folder: Path) -> None:
 
 def as_graph(content: bytes, folder: Path) -> None:
     sound = export_small(folder / "sound", catalogue_of([3, 2, 1]))
-    for name in (SCORES, RECOMMEND):
+    for name in (LAYERS, RECOMMEND, SERVED):
         files = {one: sound.file(one).read_bytes() for one in sound.files} | {name: content}
         model = made(folder / name, "servable", files, **sound.properties)
         with pytest.raises(ArtifactError):
-            asked(Servable(open_artifact(model)))
+            serve(open_artifact(model))
 
 
-def asked(servable: Servable) -> None:
-    """Open both graphs."""
-    servable.best([np.array([1], np.int32)], 2, exclude_seen=True)
-    servable.scores([np.array([1], np.int32)])
+def serve(artifact: Artifact) -> None:
+    """Open both graphs and the weights."""
+    open_graph(artifact.file(RECOMMEND), 1)
+    Servable(artifact).best([np.array([1], np.int32)], 2, exclude_seen=True)
 
 
 def as_checkpoint(content: bytes, folder: Path, llama: Path) -> None:

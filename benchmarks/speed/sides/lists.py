@@ -19,7 +19,8 @@ from slmrec.data.sequences import load_sequences
 from slmrec.evaluation.ranking import answer, histories_before
 from slmrec.models.loading import load_scorer
 
-BATCH = 1024
+BATCH = 4096
+"""Histories in one call, as a job asks that lists for everybody."""
 SINGLE = 500
 """Requests for one person that are timed."""
 WARM_UP = 20

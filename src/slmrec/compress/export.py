@@ -13,8 +13,7 @@ from safetensors.numpy import save_file
 
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.compress.best import add_best
-from slmrec.compress.forward import SCORES as ALL_SCORES
-from slmrec.compress.forward import write_forward
+from slmrec.compress.forward import SCORES, with_memory, write_layers
 from slmrec.compress.graph import FLOAT, INT64, Graph, Place
 from slmrec.compress.parity import parity
 from slmrec.compress.storage import Storage
@@ -25,14 +24,14 @@ from slmrec.models.servable import (
     CATALOGUE,
     GRAPH_SCHEMA,
     KIND,
+    LAYERS,
     PARITY,
     RECOMMEND,
-    SCORES,
     WEIGHTS,
 )
 
 SMALLEST_EXTERNAL = 1024
-"""Bytes; smaller constants stay inside the graphs, larger ones are in one file that both read."""
+"""Bytes; smaller constants stay inside the graphs, larger ones are in one file that all read."""
 
 
 def export_servable(
@@ -60,13 +59,14 @@ def export_servable(
         "parameters_backbone": model.parameters_backbone(),
     }
     storage = Storage.of(model, variant, calibration)
-    graph = write_forward(storage)
+    layers = write_layers(storage)
+    lists = with_lists(with_memory(layers, storage))
     with publish(
         Path(directory), KIND, config=variant.to_json(), inputs=inputs, properties=properties
     ) as staging:
-        write_graphs(graph, staging)
+        write_graphs({LAYERS: layers, RECOMMEND: lists}, staging)
         catalogue.write_parquet(staging / CATALOGUE)
-        figures = parity(model, storage, staging / SCORES, sample)
+        figures = parity(model, storage, staging, sample)
         write_json(staging / PARITY, figures)
     return open_artifact(directory, KIND), figures
 
@@ -78,7 +78,7 @@ def with_lists(scoring: Graph) -> Graph:
     `best_items` int64 and `best_scores` float32 [batch, k], ties to the smaller index.
     """
     graph = scoring.copied()
-    columns = scoring.outputs[ALL_SCORES][1][1]
+    columns = scoring.outputs[SCORES][1][1]
     assert isinstance(columns, int)
     graph.inputs |= {"seen": (INT64, ["batch", "seen_length"]), "k": (INT64, [1])}
     graph.outputs = {
@@ -87,24 +87,25 @@ def with_lists(scoring: Graph) -> Graph:
     }
     lowest = graph.constant("lowest", np.asarray([-np.inf], dtype=np.float32))
     never = graph.call("Expand", lowest, graph.call("Shape", "seen"))
-    scores = graph.call("ScatterElements", ALL_SCORES, "seen", never, axis=1)
+    scores = graph.call("ScatterElements", SCORES, "seen", never, axis=1)
     add_best(graph, scores, columns, "k", ("best_scores", "best_items"))
     return graph
 
 
-def write_graphs(scoring: Graph, directory: Path) -> None:
-    """Write both graphs, which share one file of weights, and check them.
+def write_graphs(graphs: Mapping[str, Graph], directory: Path) -> None:
+    """Write graphs by the names of their files and check them; they share one file of weights.
 
     The weights are a safetensors file, whose bytes the graphs name by their places in it.
     """
     large = {
         name: _storable(array)
-        for name, array in scoring.constants.items()
-        if array.nbytes >= SMALLEST_EXTERNAL
+        for graph in graphs.values()
+        for name, array in graph.constants.items()
+        if array.nbytes >= SMALLEST_EXTERNAL or name in graph.named
     }
     save_file(large, directory / WEIGHTS)
     places = _places(directory / WEIGHTS)
-    for name, graph in ((SCORES, scoring), (RECOMMEND, with_lists(scoring))):
+    for name, graph in graphs.items():
         content = graph.model(places).SerializeToString(deterministic=True)
         (directory / name).write_bytes(content)
         onnx.checker.check_model(str(directory / name), full_check=True)

@@ -12,8 +12,9 @@ from slmrec.config import Variant
 from slmrec.models.decoder import Decoder
 from slmrec.models.ensemble import Ensemble, Floats
 from slmrec.models.scorer import History
-from slmrec.models.servable import SCORES as SCORES_GRAPH
 from slmrec.models.servable import graph_inputs, open_graph
+
+_GRAPH = "scores.onnx"
 
 
 class FastTeacher:
@@ -33,8 +34,8 @@ class FastTeacher:
             place = folder / str(number)
             place.mkdir(parents=True)
             plain = Variant(name="network", weights="float32")
-            write_graphs(write_forward(Storage.of(network, plain, [])), place)
-            self._sessions.append(open_graph(place / SCORES_GRAPH, threads))
+            write_graphs({_GRAPH: write_forward(Storage.of(network, plain, []))}, place)
+            self._sessions.append(open_graph(place / _GRAPH, threads))
         self.name = "teacher"
         self.bytes = 0
         self.parameters_total = teacher.parameters_total()

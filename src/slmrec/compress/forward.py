@@ -2,7 +2,8 @@
 
 It computes what `Decoder.catalogue_scores` computes, in the numbers in which a `Storage` keeps it. The
 last layer works for the newest position alone; what is popular comes as a bias of the product with the
-item table, and transitions change the scores of a few items in place.
+item table, and transitions change the scores of a few items in place. That last part comes on top of a
+graph of the layers, since whoever serves with slmrec does it faster (`slmrec.models.packed_memory`).
 """
 
 import numpy as np
@@ -15,21 +16,70 @@ from slmrec.compress.storage import Storage
 from slmrec.compress.tables import ByteTable, rms_norm
 from slmrec.models.decoder import DecoderLayer
 from slmrec.models.memory import FLOOR, CountedMemory
+from slmrec.models.packed_memory import PREFIX, PackedMemory
 from slmrec.models.transitions import DECAY, RECENT
 
-ITEMS, LAST, SCORES, STATES = "items", "last", "scores", "states"
+ITEMS, LAST, LAYER_SCORES, SCORES, STATES = "items", "last", "layer_scores", "scores", "states"
 _NOTHING = 1e-12
 
 
-def write_forward(storage: Storage) -> Graph:
-    """The graph: `items` int64 [batch, length], `last` int64 [batch] → `scores` [batch, items + 1].
+def write_layers(storage: Storage) -> Graph:
+    """The graph without a memory's transitions: `items` int64 [batch, length], `last` int64 [batch].
 
-    Beside them it gives `states` [batch, width], what enters the last norm.
+    It gives `layer_scores` [batch, items + 1] and `states` [batch, width], what enters the last norm.
     """
-    return _Forward(storage).write()
+    return _Layers(storage).write()
 
 
-class _Forward:
+def with_memory(layers: Graph, storage: Storage) -> Graph:
+    """A copy with the memory's transitions, if there is one: it gives `scores` and `states`."""
+    graph = layers.copied()
+    memory = storage.model.memory
+    scores = LAYER_SCORES
+    if memory is not None:
+        scores = _Transitions(graph, pack(memory, in_bytes=storage.memory_in_bytes)).write()
+    graph.call("Identity", scores, output=SCORES)
+    graph.outputs = {
+        SCORES: graph.outputs[LAYER_SCORES],
+        STATES: graph.outputs[STATES],
+    }
+    return graph
+
+
+def write_forward(storage: Storage) -> Graph:
+    """The whole pass: `items`, `last` → `scores` [batch, items + 1] and `states` [batch, width]."""
+    return with_memory(write_layers(storage), storage)
+
+
+def pack(memory: CountedMemory, *, in_bytes: bool) -> PackedMemory:
+    """A memory's transitions without the places that an item leaves empty."""
+    weights = memory.weights.numpy()
+    kept = weights > 0
+    sizes = kept.sum(axis=1)
+    neighbours = np.concatenate([[0], memory.neighbours.numpy()[kept]])
+    if in_bytes:
+        roots = quantize_roots(weights)
+        held, steps = np.concatenate([[np.uint8(0)], roots.bytes[kept]]), roots.step
+    else:
+        held = np.concatenate([[np.float32(0)], weights[kept]])
+        steps = np.zeros((0, 1), dtype=np.float32)
+    return PackedMemory(
+        starts=_small(1 + np.cumsum(sizes) - sizes),
+        sizes=_small(sizes),
+        neighbours=neighbours.astype(np.min_scalar_type(len(kept))),
+        weights=held,
+        steps=steps,
+        decay=np.asarray(DECAY ** np.arange(RECENT), dtype=np.float32)[:, None],
+        floor=np.asarray([FLOOR], dtype=np.float32),
+        gain=np.asarray([float(memory.gain)], dtype=np.float32),
+    )
+
+
+def _small(values: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    return values.astype(np.min_scalar_type(int(values.max())))
+
+
+class _Layers:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._model = storage.model
@@ -45,13 +95,11 @@ class _Forward:
         scores = self._table.scores(
             graph, states, _array(self._model.norm.weight), self._shape.rms_epsilon, bias
         )
-        if memory is not None:
-            scores = self._remembered(memory, scores, newest)
-        graph.call("Identity", scores, output=SCORES)
+        graph.call("Identity", scores, output=LAYER_SCORES)
         graph.call("Identity", states, output=STATES)
         graph.inputs = {ITEMS: (INT64, ["batch", "length"]), LAST: (INT64, ["batch"])}
         graph.outputs = {
-            SCORES: (FLOAT, ["batch", self._shape.items + 1]),
+            LAYER_SCORES: (FLOAT, ["batch", self._shape.items + 1]),
             STATES: (FLOAT, ["batch", self._shape.width]),
         }
         return graph
@@ -156,26 +204,31 @@ class _Forward:
     def _times(self, states: str, weights: Floats, entered: str) -> str:
         return self._storage.matrix(weights, entered).times(self._graph, states)
 
-    def _remembered(self, memory: CountedMemory, scores: str, newest: str) -> str:
+
+class _Transitions:
+    def __init__(self, graph: Graph, memory: PackedMemory) -> None:
+        self._graph = graph
+        self._memory = memory
+        self._tables = {name: graph.table(name, array) for name, array in memory.named().items()}
+
+    def write(self) -> str:
         """Scores with what transitions from the newest items add, at the items that they lead to."""
-        graph = self._graph
-        ages = np.arange(RECENT)
-        place = graph.call("Sub", newest, graph.constant("ages", ages.astype(np.int64)))
+        graph, scores = self._graph, LAYER_SCORES
+        newest = graph.call("Unsqueeze", LAST, graph.integers([1]))  # [batch, 1]
+        ages = np.arange(len(self._memory.decay))
+        place = graph.call("Sub", newest, graph.constant("ages", ages))
         zero = graph.number(0, np.int64)
         there = graph.call("Max", place, zero)
         items = graph.call("GatherElements", ITEMS, there, axis=1)
         real = graph.call("Cast", graph.call("GreaterOrEqual", place, zero), to=INT64)
         items = graph.call("Mul", items, real)  # padding leads nowhere
         flat = graph.integers([0, -1])
-        index = self._transitions_of(memory, items)  # [batch, RECENT, transitions]
-        kept = memory.weights.numpy() > 0
-        leads_to = np.concatenate([[0], memory.neighbours.numpy()[kept]])
-        small = graph.constant("neighbours", leads_to.astype(np.min_scalar_type(len(kept))))
-        follows = graph.call("Cast", graph.call("Gather", small, index), to=INT64)
-        follows = graph.call("Reshape", follows, flat)  # [batch, RECENT · transitions]
-        decay = np.asarray(DECAY**ages, dtype=np.float32)[:, None]
-        weights = self._weights(memory, kept, items, index)
-        weights = graph.call("Mul", weights, graph.constant("decay", decay))
+        index = self._places_of(items)  # [batch, ages, transitions]
+        follows = graph.call(
+            "Cast", graph.call("Gather", self._table("neighbours"), index), to=INT64
+        )
+        follows = graph.call("Reshape", follows, flat)  # [batch, ages · transitions]
+        weights = graph.call("Mul", self._weights(items, index), self._table("decay"))
         weights = graph.call("Reshape", weights, flat)
         empty = onnx.numpy_helper.from_array(np.zeros(1, dtype=np.float32))
         nothing = graph.call("ConstantOfShape", graph.call("Shape", scores), value=empty)
@@ -183,44 +236,36 @@ class _Forward:
         total = graph.call("ReduceSum", weights, graph.integers([1]), keepdims=1)
         total = graph.call("Max", total, graph.number(_NOTHING))
         share = graph.call("Div", graph.call("GatherElements", found, follows, axis=1), total)
-        share = graph.call("Div", share, graph.number(FLOOR))
+        share = graph.call("Div", share, self._table("floor"))
         logarithm = graph.call("Log", graph.call("Add", share, graph.number(1.0)))
-        more = graph.call("Mul", logarithm, graph.number(float(memory.gain)))
+        more = graph.call("Mul", logarithm, self._table("gain"))
         before = graph.call("GatherElements", scores, follows, axis=1)
         after = graph.call("Add", before, more)
         return graph.call("ScatterElements", scores, follows, after, axis=1)
 
-    def _transitions_of(self, memory: CountedMemory, items: str) -> str:
-        """Where the transitions of items lie among all: int64 [batch, RECENT, most of an item].
+    def _table(self, field: str) -> str:
+        return self._tables[f"{PREFIX}{field}"]
 
-        Items have different numbers of them; place 0 is one that leads nowhere.
-        """
+    def _places_of(self, items: str) -> str:
+        """Where the transitions of items lie among all: int64 [batch, ages, most of an item]."""
         graph = self._graph
-        sizes = (memory.weights.numpy() > 0).sum(axis=1)
-        starts = 1 + np.cumsum(sizes) - sizes
         last = graph.integers([-1])
 
-        def of_item(stem: str, values: NDArray[np.int64]) -> str:
-            held = graph.constant(stem, values.astype(np.min_scalar_type(int(values.max()))))
-            found = graph.call("Cast", graph.call("Gather", held, items), to=INT64)
+        def of_item(field: str) -> str:
+            found = graph.call("Cast", graph.call("Gather", self._table(field), items), to=INT64)
             return graph.call("Unsqueeze", found, last)
 
-        places = graph.integers(range(max(int(sizes.max()), 1)))
-        there = graph.call("Less", places, of_item("sizes", sizes))
-        index = graph.call("Add", of_item("starts", starts), places)
+        places = graph.integers(range(max(int(self._memory.sizes.max()), 1)))
+        there = graph.call("Less", places, of_item("sizes"))
+        index = graph.call("Add", of_item("starts"), places)
         return graph.call("Where", there, index, graph.number(0, np.int64))
 
-    def _weights(
-        self, memory: CountedMemory, kept: NDArray[np.bool_], items: str, index: str
-    ) -> str:  # [batch, RECENT, transitions]
-        graph, weights = self._graph, memory.weights.numpy()
-        if not self._storage.memory_in_bytes:
-            floats = np.concatenate([[np.float32(0)], weights[kept]])
-            return graph.call("Gather", graph.constant("memory", floats), index)
-        roots = quantize_roots(weights)
-        small = np.concatenate([[np.uint8(0)], roots.bytes[kept]])
-        found = graph.call("Gather", graph.constant("memory", small), index)
-        each = graph.call("Gather", graph.constant("memory_step", roots.step), items)
+    def _weights(self, items: str, index: str) -> str:  # [batch, ages, transitions]
+        graph = self._graph
+        found = graph.call("Gather", self._table("weights"), index)
+        if not self._memory.steps.size:
+            return found
+        each = graph.call("Gather", self._table("steps"), items)
         root = graph.call("Mul", graph.call("Cast", found, to=FLOAT), each)
         return graph.call("Mul", root, root)
 

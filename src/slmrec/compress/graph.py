@@ -41,6 +41,8 @@ class Graph:
     inputs: dict[str, Kind] = field(default_factory=dict)
     outputs: dict[str, Kind] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+    """Constants that others look up by their names."""
     _nodes: list[onnx.NodeProto] = field(default_factory=list)
     _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _names: int = 0
@@ -75,6 +77,12 @@ class Graph:
             self.constants[self._known[key]] = array
         return self._known[key]
 
+    def table(self, name: str, value: Array) -> str:
+        """Add a constant by the name that others look it up by, beside an equal one."""
+        self.constants[name] = np.ascontiguousarray(value)
+        self.named.add(name)
+        return name
+
     def integers(self, values: Sequence[int]) -> str:
         """An int64 constant [values]."""
         return self.constant("integers", np.asarray(values, dtype=np.int64))
@@ -86,7 +94,7 @@ class Graph:
     def copied(self) -> Self:
         """A graph that can be written on without changing this one; arrays are shared."""
         made = copy.copy(self)
-        for name in ("inputs", "outputs", "constants", "_nodes", "_known"):
+        for name in ("inputs", "outputs", "constants", "named", "_nodes", "_known"):
             setattr(made, name, copy.copy(getattr(self, name)))
         return made
 

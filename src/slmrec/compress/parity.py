@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from slmrec.compress.certificate import Certificate
-from slmrec.compress.forward import SCORES, STATES
 from slmrec.compress.storage import Storage
 from slmrec.evaluation.metrics import HEADLINE_CUTOFF, ndcg
 from slmrec.evaluation.ranking import rank_targets
 from slmrec.models.decoder import Decoder
 from slmrec.models.encoder import right_padded
 from slmrec.models.scorer import History
-from slmrec.models.servable import graph_inputs, open_graph
+from slmrec.models.servable import LAYERS, WEIGHTS, Forward
 
 _CELLS = 2**22
 """Catalogue scores held at once."""
@@ -28,9 +26,9 @@ _LIST = 10
 
 
 def parity(
-    student: Decoder, storage: Storage, graph: Path, sample: Sequence[History]
+    student: Decoder, storage: Storage, servable: Path, sample: Sequence[History]
 ) -> dict[str, float]:
-    """Compare the graph at a path with its torch model on sample histories; empty without any.
+    """Compare what is served from a folder with its torch model on sample histories; empty without any.
 
     - `top10_overlap`: mean share of common items in the two top-10 lists
     - `score_error`: mean absolute difference of scores over the standard deviation of the torch scores
@@ -44,7 +42,14 @@ def parity(
     """
     if not sample:
         return {}
-    session = open_graph(graph, threads=1)
+    shape = student.shape
+    forward = Forward(
+        servable / LAYERS,
+        servable / WEIGHTS,
+        items=shape.items,
+        max_length=shape.max_length,
+        threads=1,
+    )
     rows = max(1, _CELLS // (student.shape.items + 1))
     certificate = Certificate(student, storage)
     certified = sample[: max(_CERTIFIED_CELLS // (student.shape.items + 1), 1)]
@@ -56,10 +61,7 @@ def parity(
         items, last = right_padded(list(part), student.max_length)
         with torch.inference_mode():
             expected = student.catalogue_scores(items, last)
-        scores, entering = (
-            torch.from_numpy(array)
-            for array in session.run([SCORES, STATES], graph_inputs(part, student.max_length))
-        )
+        scores, entering = (torch.from_numpy(array) for array in forward(part))
         first = expected[:, 1:].argmax(dim=1)
         here = slice(0, max(len(certified) - start, 0))
         certain.append(certificate.holds(items[here], last[here], expected[here], entering[here]))
@@ -78,13 +80,13 @@ def parity(
     figures["score_error"] /= max(float(np.mean(scored)), 1e-12)
     known = [history for history in sample if len(history) > 1]
     if known:
-        figures["ndcg_difference"] = _next_item_difference(student, session, known, rows)
+        figures["ndcg_difference"] = _next_item_difference(student, forward, known, rows)
     return {name: round(value, _DIGITS) for name, value in figures.items()}
 
 
 def _next_item_difference(
     student: Decoder,
-    session: onnxruntime.InferenceSession,
+    forward: Forward,
     histories: Sequence[History],
     rows: int,
 ) -> float:
@@ -96,7 +98,7 @@ def _next_item_difference(
         items, last = right_padded(known, student.max_length)
         with torch.inference_mode():
             expected = student.catalogue_scores(items, last).numpy()
-        (scores,) = session.run([SCORES], graph_inputs(known, student.max_length))
+        scores, _ = forward(known)
         gains = [
             ndcg(rank_targets(one, known, targets, exclude_seen=False), HEADLINE_CUTOFF)
             for one in (scores, expected)

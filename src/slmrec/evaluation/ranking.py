@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from slmrec.data.ahead import mapped_ahead
 from slmrec.data.sequences import PADDING, Sequences
 from slmrec.errors import DataError
-from slmrec.evaluation.rank_rows import rank_rows
 from slmrec.models.machine import torch_threads, usable_threads
+from slmrec.models.rank_rows import rank_rows
 from slmrec.models.scorer import History, Lists, Scorer
 
 Scores = NDArray[np.float32]

@@ -12,35 +12,86 @@ from numpy.typing import NDArray
 
 from slmrec.artifacts import Artifact
 from slmrec.columns import ItemIndex
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, DataError
 from slmrec.models.machine import saturating_products, usable_threads
+from slmrec.models.packed_memory import PackedMemory
+from slmrec.models.rank_rows import list_rows
 from slmrec.models.scorer import History
 
 KIND = "servable"
-SCORES, RECOMMEND, WEIGHTS = "scores.onnx", "recommend.onnx", "weights.safetensors"
-"""Two graphs, and what both read."""
+LAYERS, RECOMMEND, WEIGHTS = "layers.onnx", "recommend.onnx", "weights.safetensors"
+"""Two graphs, and what both read: the layers, which are run here, and the whole way from histories to
+lists for whoever serves with ONNX Runtime alone."""
 CATALOGUE = "items.parquet"
 PARITY = "parity.json"
 """How far the graphs are from the model that they were made of."""
-GRAPH_SCHEMA = 3
+GRAPH_SCHEMA = 4
 """Raised when inputs, outputs or files of the graphs change."""
-PART, PART_BYTES = 32, 8 * 2**20
+PART, PART_BYTES = 64, 8 * 2**20
 """Histories, and bytes of scores, in one call of a graph: what caches hold. Calls run side by side."""
 LARGE_CATALOGUE = 50_000
 """Items from which several threads are worth their coordination inside one call."""
 
+Items = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+class Forward:
+    """From histories to scores of the catalogue: the graph of the layers, then the memory."""
+
+    def __init__(
+        self, graph: Path, weights: Path, *, items: int, max_length: int, threads: int
+    ) -> None:
+        """Open the graph of the layers and the weights beside it; `threads` work inside one call.
+
+        `items` is the size of the catalogue, `max_length` of the newest items that the layers read.
+
+        Raises `ArtifactError` when ONNX Runtime cannot load the graph, or the memory is broken.
+        """
+        self._session = open_graph(graph, threads)
+        self._graph = graph
+        self._memory = PackedMemory.read(weights, items)
+        self._items = items
+        self._max_length = max_length
+
+    def __call__(self, histories: Sequence[History]) -> tuple[Floats, Floats]:
+        """Scores [histories, items + 1], and the states [histories, width] that they are made of.
+
+        Raises `DataError` when a history has an item that is not in the catalogue.
+        """
+        return self.of_flat(*flat(histories))
+
+    def of_flat(self, items: Items, starts: Int64) -> tuple[Floats, Floats]:
+        """The same for histories as `flat` gives them."""
+        if len(items) and not 0 <= items.min() <= items.max() <= self._items:
+            raise DataError(
+                f"histories with items {items.min()} to {items.max()}, expected 0 to {self._items}; "
+                "are they numbered by this model's catalogue?"
+            )
+        inputs = flat_inputs(items, starts, self._max_length)
+        scores: Floats
+        scores, states = self._session.run(["layer_scores", "states"], inputs)
+        expected = (len(starts) - 1, self._items + 1)
+        if scores.shape != expected or scores.dtype != np.float32:
+            raise ArtifactError(
+                f"{self._graph}: gives {scores.dtype} {scores.shape}, expected float32 {expected}; "
+                "quantize the student again"
+            )
+        if self._memory is not None:
+            self._memory.add(scores, items, starts)
+        return scores, states
 
 
 class Servable:
     """Scores histories with ONNX Runtime; needs no torch.
 
     Both graphs read `items` int64 [batch, length], padded on the right with 0, and `last` int64
-    [batch]. `scores.onnx` gives `scores` float32 [batch, items + 1] and `states` [batch, width], of
-    which they are made. `recommend.onnx` also reads `seen` int64 [batch, any number], with at least
-    one 0, and `k` int64 [1]; it gives `best_items` and `best_scores` [batch, k].
+    [batch]. `layers.onnx` gives `layer_scores` float32 [batch, items + 1] and `states` [batch, width],
+    of which they are made; a memory, if there is one, is among the weights. `recommend.onnx` holds the
+    memory, too; it also reads `seen` int64 [batch, any number], with at least one 0, and `k` int64 [1],
+    and gives `best_items` and `best_scores` [batch, k].
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
@@ -61,7 +112,7 @@ class Servable:
         self.max_length = int(artifact.properties["max_length"])
         self.parameters_total = int(artifact.properties["parameters_total"])
         self.parameters_backbone = int(artifact.properties["parameters_backbone"])
-        files = (SCORES, RECOMMEND, WEIGHTS)
+        files = (LAYERS, RECOMMEND, WEIGHTS)
         self.bytes = sum(artifact.file(name).stat().st_size for name in files)
         self._threads = threads or usable_threads()
 
@@ -99,11 +150,10 @@ class Servable:
         scores = np.empty((len(histories), self.items + 1), dtype=np.float32)
         if not histories:
             return scores
-        session = self._scoring
+        forward = self._forward
 
         def take(rows: Rows) -> None:
-            part = [histories[row] for row in rows]
-            scores[rows] = session.run(["scores"], graph_inputs(part, self.max_length))[0]
+            scores[rows] = forward([histories[row] for row in rows])[0]
 
         self._in_parts(take, histories, PART)
         return scores
@@ -111,11 +161,10 @@ class Servable:
     def states(self, histories: Sequence[History]) -> Floats:
         """What the layers make of each history, before the last norm: float32 [histories, width]."""
         found: dict[int, Floats] = {}
-        session = self._scoring
+        forward = self._forward
 
         def take(rows: Rows) -> None:
-            part = [histories[row] for row in rows]
-            made = session.run(["states"], graph_inputs(part, self.max_length))[0]
+            made = forward([histories[row] for row in rows])[1]
             found.update(zip(rows.tolist(), made, strict=True))
 
         self._in_parts(take, histories, PART)
@@ -128,27 +177,30 @@ class Servable:
 
         Returns int64 and float32 [histories, k]; an item is 0 and its score -inf where fewer are left.
         All of a history counts as seen, also what is older than the model reads.
+        Raises `ArtifactError` when a score is NaN.
         """
         wanted = min(k, self.items)
         items = np.zeros((len(histories), k), dtype=np.int64)
-        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        best = np.full((len(histories), k), -np.inf, dtype=np.float32)
         if not histories:
-            return items, scores
-        session = self._listing
+            return items, best
+        forward = self._forward
 
         def take(rows: Rows) -> None:
-            part = [histories[row] for row in rows]
-            seen = part if exclude_seen else [history[:0] for history in part]
-            inputs = graph_inputs(part, self.max_length) | {
-                "seen": _padded(seen, 1),
-                "k": np.asarray([wanted], dtype=np.int64),
-            }
-            found, values = session.run(["best_items", "best_scores"], inputs)
-            items[rows, :wanted] = np.where(values > -np.inf, found, 0)
-            scores[rows, :wanted] = values
+            known, starts = flat([histories[row] for row in rows])
+            scores, _ = forward.of_flat(known, starts)
+            left_out = starts if exclude_seen else np.zeros_like(starts)
+            listed = np.empty((len(rows), wanted), dtype=np.int64)
+            values = np.empty((len(rows), wanted), dtype=np.float32)
+            if list_rows(scores, known, left_out, listed, values) >= 0:
+                raise ArtifactError(
+                    f"{self.artifact.path}: a score is NaN, expected numbers only; its training has "
+                    "probably diverged: roll back to another version and retrain"
+                )
+            items[rows, :wanted], best[rows, :wanted] = listed, values
 
         self._in_parts(take, histories, min(PART, -(-len(histories) // self._threads)))
-        return items, scores
+        return items, best
 
     def _in_parts(
         self, take: Callable[[Rows], None], histories: Sequence[History], most: int
@@ -171,23 +223,33 @@ class Servable:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="servable")
 
     @cached_property
-    def _scoring(self) -> onnxruntime.InferenceSession:
-        return self._opened(SCORES)
-
-    @cached_property
-    def _listing(self) -> onnxruntime.InferenceSession:
-        return self._opened(RECOMMEND)
-
-    def _opened(self, name: str) -> onnxruntime.InferenceSession:
+    def _forward(self) -> Forward:
         inside = self._threads if self.items >= LARGE_CATALOGUE else 1
-        return open_graph(self.artifact.file(name), inside)
+        graph, weights = (self.artifact.file(name) for name in (LAYERS, WEIGHTS))
+        return Forward(graph, weights, items=self.items, max_length=self.max_length, threads=inside)
 
 
 def graph_inputs(histories: Sequence[History], max_length: int) -> dict[str, Int64]:
     """What both graphs read of histories: the newest items, padded on the right."""
-    newest = [history[-max_length:] for history in histories]
-    lengths = np.asarray([len(history) for history in newest], dtype=np.int64)
-    return {"items": _padded(newest), "last": np.maximum(lengths - 1, 0)}
+    return flat_inputs(*flat(histories), max_length)
+
+
+def flat(histories: Sequence[History]) -> tuple[Items, Int64]:
+    """Histories one behind the other, int32 [any], and where each begins and the last one ends."""
+    starts = np.zeros(len(histories) + 1, dtype=np.int64)
+    np.cumsum([len(history) for history in histories], out=starts[1:])
+    return np.concatenate(histories, dtype=np.int32, casting="same_kind"), starts
+
+
+def flat_inputs(items: Items, starts: Int64, max_length: int) -> dict[str, Int64]:
+    """What both graphs read of histories as `flat` gives them; an empty one is one padding."""
+    ends = starts[1:]
+    lengths = np.minimum(ends - starts[:-1], max_length)
+    places = np.arange(max(int(lengths.max(initial=0)), 1))
+    there = places < lengths[:, None]
+    newest = np.zeros(there.shape, dtype=np.int64)
+    newest[there] = items[((ends - lengths)[:, None] + places)[there]]
+    return {"items": newest, "last": np.maximum(lengths - 1, 0)}
 
 
 def open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -209,12 +271,3 @@ def open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
             f"{path}: ONNX Runtime cannot load it ({error}); quantize the student again with "
             "this version of slmrec"
         ) from error
-
-
-def _padded(histories: Sequence[History], more: int = 0) -> Int64:
-    """Histories as rows that end in zeros: at least one where empty, and `more` in every row."""
-    longest = max((len(history) for history in histories), default=0)
-    items = np.zeros((len(histories), max(longest + more, 1)), dtype=np.int64)
-    for row, history in enumerate(histories):
-        items[row, : len(history)] = history
-    return items
