@@ -33,7 +33,7 @@ from pipeline.paths import PIPELINE_FILE, ROOT
 from pipeline.record import RunRecord, StepRecord
 from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from pipeline.task_cache import seal_entries
-from pipeline.terminal import PlainLog
+from pipeline.terminal import PlainLog, plain
 from slmrec.errors import ArtifactError, SlmrecError
 
 LITTLE_ROOM = 64 * 1024
@@ -173,8 +173,11 @@ def _failure(
     reader.drain()
     if (failed := reader.failure) is not None:
         return StepFailedError(failed["step"], failed["message"], int(failed["exit_code"]), log)
-    step = unfinished[0] if unfinished else "pipeline"
-    return StepFailedError(step, message, SlmrecError.exit_code, log)
+    if unfinished:
+        return StepFailedError(unfinished[0], message, SlmrecError.exit_code, log)
+    # Not even begun: its imports failed, and only the engine knows which step it was.
+    said = f"a step ended before its work began; the log holds what it printed. {plain(message)}"
+    return StepFailedError("pipeline", said, SlmrecError.exit_code, log)
 
 
 def _execute(

@@ -48,6 +48,11 @@ def line_console(*, stderr: bool = False) -> Terminal:
     return Terminal(stderr=stderr, soft_wrap=True)
 
 
+def plain(text: str) -> str:
+    """A text of another program without its styles and without anything that cannot be seen."""
+    return visible(_STYLES.sub("", text))
+
+
 class PlainLog(io.TextIOBase):
     """A stream whose text has neither styles nor anything that cannot be seen.
 
@@ -64,7 +69,7 @@ class PlainLog(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write a text as it may be shown."""
         with contextlib.suppress(OSError):
-            self._stream.write(visible(_STYLES.sub("", text)))
+            self._stream.write(plain(text))
         return len(text)
 
     def flush(self) -> None:

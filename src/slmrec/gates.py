@@ -229,7 +229,7 @@ def _above_popularity(metrics: Mapping[str, Any], name: str, policy: GatePolicy)
 
 def _not_below_transitions(metrics: Mapping[str, Any], name: str, policy: GatePolicy) -> Gate:
     interval = _difference(metrics, name, "transitions")
-    limit = -policy.max_loss_to_transitions
+    limit = 0.0 - policy.max_loss_to_transitions  # not -0.0, which would be shown as such
     return Gate(
         "not_below_transitions",
         interval is not None and interval[1] >= limit,

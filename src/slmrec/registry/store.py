@@ -12,17 +12,16 @@ compare-and-swap: under a lock in a folder, by generation in a bucket. There is 
 caller says who acts and when.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from slmrec.artifacts import Artifact
 from slmrec.data.listing import Files
 from slmrec.errors import ArtifactError, ConfigError, RegistryConflict
 from slmrec.progress import Progress
-from slmrec.registry.channels import CANDIDATE, PRODUCTION, Channels, parse_channels
+from slmrec.registry.channels import CANDIDATE, PRODUCTION, Channels
 from slmrec.registry.decisions import (
     PROMOTE,
     PROPOSE,
@@ -36,12 +35,11 @@ from slmrec.registry.decisions import (
     DecisionLog,
 )
 from slmrec.registry.moments import is_later, require_moment
+from slmrec.registry.moves import Moves
 from slmrec.registry.signatures import Signatures
-from slmrec.registry.versions import ATTEMPTS, MODEL, DataFacts, Origin, Version, Versions
+from slmrec.registry.versions import MODEL, DataFacts, Origin, Version, Versions
 from slmrec.signing import PublicKey
-from slmrec.storage.documents import ABSENT, Document, Documents, open_documents
-
-_CHANNELS = "channels.json"
+from slmrec.storage.documents import Documents, open_documents
 
 
 class Registry:
@@ -53,16 +51,16 @@ class Registry:
         self._versions = Versions(self._documents)
         self.signatures = Signatures(self._versions, trusted)
         self._log = DecisionLog(self._documents)
+        self._moves = Moves(self._documents, self._log)
         self.place = self._documents.place
-        self._where = self._documents.uri(_CHANNELS)
 
     def exists(self) -> bool:
         """Whether anything was ever registered or decided here."""
-        return self._documents.read(_CHANNELS) is not None or bool(self._versions.claimed())
+        return self._moves.begun() or bool(self._versions.claimed())
 
     def channels(self) -> Channels:
         """What each channel names and what led there. Raises `ArtifactError`."""
-        return self._parse(self._documents.read(_CHANNELS))
+        return self._moves.channels()
 
     def production(self) -> Version | None:
         """The version that serves now; None before the first promotion. Raises `ArtifactError`."""
@@ -84,9 +82,17 @@ class Registry:
                 f"version: found '{name}', expected '{PRODUCTION}', '{CANDIDATE}' or a number that "
                 "'registry list' shows"
             )
-        version = self._named(getattr(self.channels(), name))
+        channels = self.channels()
+        version = self._named(getattr(channels, name))
         if version is None:
-            raise ConfigError(f"{self.place}: there is no {name} yet; run the pipeline first")
+            waiting = channels.candidate
+            step = (
+                "run the pipeline first"
+                if waiting is None
+                else f"version {waiting} is the candidate: 'registry show candidate' says why it does "
+                "not serve, 'registry promote candidate --reason …' has it serve all the same"
+            )
+            raise ConfigError(f"{self.place}: there is no {name} yet; {step}")
         return version
 
     def versions(self) -> list[Version]:
@@ -183,7 +189,7 @@ class Registry:
             made = channels.decision(PROPOSE, version, reason, actor, time)
             return [replace(made, answers=asked.number if asked and answers else None)]
 
-        self._change(decide)
+        self._moves.make(decide)
         return self.version(version)
 
     def promote(
@@ -208,19 +214,19 @@ class Registry:
         def decide(channels: Channels) -> list[Decision]:
             if taken_back is not None and set(taken_back) != set(channels.taken_back):
                 raise RegistryConflict(
-                    f"{self._where}: somebody rejected a version or rolled back meanwhile; look at "
-                    f"'registry decisions' and decide again about {_spell(version)}"
+                    f"{self._moves.where}: somebody rejected a version or rolled back meanwhile; look "
+                    f"at 'registry decisions' and decide again about {_spell(version)}"
                 )
             if channels.production != expected_current:
                 raise RegistryConflict(
-                    f"{self._where}: production is {_spell(channels.production)}, "
+                    f"{self._moves.where}: production is {_spell(channels.production)}, "
                     f"expected {_spell(expected_current)}; somebody moved it meanwhile, so look at "
                     f"'registry decisions' and decide again about {_spell(version)}"
                 )
             self._require(version, channels, checked)
             return [channels.decision(PROMOTE, version, reason, actor, time, evidence)]
 
-        return self._change(decide)[0]
+        return self._moves.make(decide)[0]
 
     def rollback(
         self,
@@ -245,20 +251,20 @@ class Registry:
             seen.append(channels.production)
             if channels.production != seen[0]:
                 raise RegistryConflict(
-                    f"{self._where}: production was {_spell(seen[0])} and became "
+                    f"{self._moves.where}: production was {_spell(seen[0])} and became "
                     f"{_spell(channels.production)} meanwhile; look at 'registry decisions' and "
                     "decide again"
                 )
             earlier = next(iter(channels.way_back()), None)
             if channels.production is None or earlier is None:
                 raise RegistryConflict(
-                    f"{self._where}: production is {_spell(channels.production)} and "
+                    f"{self._moves.where}: production is {_spell(channels.production)} and "
                     "nothing served before it; promote another version instead"
                 )
             self._require(earlier, channels, checked)
             return [channels.decision(ROLLBACK, earlier, reason, actor, time, evidence)]
 
-        return self._change(decide)[0]
+        return self._moves.make(decide)[0]
 
     def refuse(
         self,
@@ -281,7 +287,7 @@ class Registry:
             found[:] = [earlier or made]
             return [] if earlier else [made]
 
-        return next(iter(self._change(decide)), found[0])
+        return next(iter(self._moves.make(decide)), found[0])
 
     def reject(
         self,
@@ -301,14 +307,14 @@ class Registry:
         def decide(channels: Channels) -> list[Decision]:
             if version == channels.production:
                 raise RegistryConflict(
-                    f"{self._where}: {_spell(version)} serves; roll back instead of rejecting it"
+                    f"{self._moves.where}: {_spell(version)} serves; roll back instead of rejecting it"
                 )
             self.version(version)
             if version in channels.taken_back and version != channels.candidate:
                 return []
             return [channels.decision(REJECT, version, reason, actor, time, evidence)]
 
-        return next(iter(self._change(decide)), None)
+        return next(iter(self._moves.make(decide)), None)
 
     def ask_retraining(
         self,
@@ -325,7 +331,7 @@ class Registry:
                 return []
             return [channels.decision(RETRAIN, None, reason, actor, time, evidence)]
 
-        return next(iter(self._change(decide)), None)
+        return next(iter(self._moves.make(decide)), None)
 
     def snooze(
         self,
@@ -348,7 +354,7 @@ class Registry:
             made = channels.decision(SNOOZE, None, reason, actor, time, evidence)
             return [replace(made, until=until)]
 
-        return next(iter(self._change(decide)), None)
+        return next(iter(self._moves.make(decide)), None)
 
     def prune(self, keep: int, *, actor: str, time: str) -> list[int]:
         """Remove all but the newest `keep` versions and those that the channels need.
@@ -386,37 +392,12 @@ class Registry:
                 for place, number in enumerate(gone)
             ]
 
-        made = self._change(decide)
+        made = self._moves.make(decide)
         removed = self.channels().removed
         for number in self._versions.claimed():
             if number in removed:
                 self._versions.remove(number)
         return [decision.version for decision in made if decision.version is not None]
-
-    def _change(self, decide: Callable[[Channels], list[Decision]]) -> list[Decision]:
-        """Change the channels by decisions on what they are; anew where somebody came first."""
-        for _ in range(ATTEMPTS):
-            document = self._documents.read(_CHANNELS)
-            channels = self._parse(document)
-            for decision in channels.newest:  # a crash may have kept them from the log
-                self._log.write(decision)
-            made = [replace(decision, mark=uuid4().hex) for decision in decide(channels)]
-            if not made:
-                return []
-            generation = ABSENT if document is None else document.generation
-            changed = channels.after(*made)
-            if self._documents.replace(_CHANNELS, changed.to_json(), generation):
-                for decision in made:
-                    self._log.write(decision)
-                return made
-            # Where the answer to a write was lost and somebody decided right after it, nothing but the
-            # log tells that it was ours: he has written it there before his own.
-            if self._log.holds(made[-1]):
-                return made
-        raise RegistryConflict(
-            f"{self._where}: {ATTEMPTS} times another process changed it first; try "
-            "again when fewer runs end at once"
-        )
 
     def _require(
         self, number: int, channels: Channels, checked: set[int], *, signed: bool = True
@@ -434,11 +415,6 @@ class Registry:
 
     def _named(self, number: int | None) -> Version | None:
         return None if number is None else self.version(number)
-
-    def _parse(self, document: Document | None) -> Channels:
-        if document is None:
-            return Channels()
-        return parse_channels(document.content, self._where)
 
 
 def _spell(number: int | None) -> str:

@@ -31,7 +31,7 @@ _COLUMNS = {
 
 def causes(alarms: object) -> list[dict[str, Any]]:
     """Alarms in the order of the report: by the traffic they touch, causes before consequences."""
-    return [statistic(row) for row in rows({"alarms": alarms}, "alarms")]
+    return [statistic({**row, "alarm": True}) for row in rows({"alarms": alarms}, "alarms")]
 
 
 def followed(records: Records) -> list[str]:
