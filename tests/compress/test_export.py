@@ -12,6 +12,7 @@ from slmrec.compress.export import export_servable
 from slmrec.config import Variant
 from slmrec.errors import ArtifactError, DataError
 from slmrec.evaluation.ranking import top_k
+from slmrec.models import servable as servable_module
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.loading import TorchScorer, load_scorer
 from slmrec.models.servable import Servable, graph_inputs, open_graph
@@ -19,6 +20,9 @@ from slmrec.models.servable import Servable, graph_inputs, open_graph
 CATALOGUE = pl.DataFrame(
     {"item_index": list(range(1, 41)), "item_id": [f"i{n}" for n in range(1, 41)]}
 )
+
+ROW = 4 * 41
+"""Bytes of one history's scores."""
 
 
 def histories(*lengths: int) -> list[np.ndarray]:
@@ -242,6 +246,54 @@ def test_lists_hold_the_best_of_the_scores(
     assert (values[~listed] == -np.inf).all()
 
 
+@pytest.mark.parametrize(("items", "max_length"), [(40, 3), (1500, 6)])
+def test_a_memory_is_asked_for_what_the_layers_read(
+    items: int, max_length: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    shape = DecoderShape(
+        items=items, width=32, heads=2, feed_forward=(32,), max_length=max_length, memory=4
+    )
+    model = Decoder(shape).eval()
+    generator = np.random.default_rng(2)
+    assert model.memory is not None
+    followers = generator.integers(1, items + 1, size=(items + 1, 4))
+    weights = torch.rand(items + 1, 4)
+    followers[0], weights[0] = 0, 0  # padding leads nowhere
+    model.memory.neighbours.copy_(torch.from_numpy(followers))
+    model.memory.weights.copy_(weights)
+    model.memory.gain.fill_(1.0)
+    catalogue = pl.DataFrame(
+        {"item_index": range(1, items + 1), "item_id": [f"i{n}" for n in range(1, items + 1)]}
+    )
+    export_servable(
+        model,
+        catalogue,
+        VARIANTS["float32"],
+        tmp_path / "x",
+        calibration=[],
+        sample=[],
+        inputs={},
+    )
+    asked = [generator.integers(1, items + 1, length).astype(np.int32) for length in (1, 5, 9)]
+    servable = load_scorer(tmp_path / "x", threads=1)
+    expected = TorchScorer(model, "torch", 0).scores(asked)
+    np.testing.assert_allclose(servable.scores(asked)[:, 1:], expected[:, 1:], atol=1e-4)
+    listed, _ = whole_graph(tmp_path / "x", asked, 10, max_length)
+    assert np.array_equal(listed, servable.best(asked, 10, exclude_seen=True)[0])
+
+
+def whole_graph(
+    place: Path, asked: list[np.ndarray], k: int, max_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists by `recommend.onnx`."""
+    longest = max(len(history) for history in asked)
+    seen = np.stack([np.pad(history, (0, longest + 1 - len(history))) for history in asked])
+    given = {"seen": seen.astype(np.int64), "k": np.asarray([k])}
+    whole = open_graph(place / "recommend.onnx", threads=1)
+    return whole.run(["best_items", "best_scores"], graph_inputs(asked, max_length) | given)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("k", [3, 55])
 def test_the_whole_graph_lists_what_is_served(
@@ -249,13 +301,7 @@ def test_the_whole_graph_lists_what_is_served(
 ) -> None:
     asked = [*histories(1, 6, 9, 3, 12), np.zeros(0, np.int32)]
     items, scores = load_scorer(servables[name], threads=1).best(asked, k, exclude_seen=True)
-    longest = max(len(history) for history in asked)
-    seen = np.stack([np.pad(history, (0, longest + 1 - len(history))) for history in asked])
-    whole = open_graph(servables[name] / "recommend.onnx", threads=1)
-    given = {"seen": seen.astype(np.int64), "k": np.asarray([min(k, 40)])}
-    listed, values = whole.run(
-        ["best_items", "best_scores"], graph_inputs(asked, max_length=6) | given
-    )
+    listed, values = whole_graph(servables[name], asked, min(k, 40), max_length=6)
     left = items[:, :40] > 0
     assert np.array_equal(np.where(values > -np.inf, listed, 0), items[:, :40])
     np.testing.assert_allclose(values[left], scores[:, :40][left], rtol=1e-5, atol=1e-6)
@@ -266,6 +312,8 @@ def test_a_history_of_another_catalogue_is_refused(servables: dict[str, Path]) -
     older = np.asarray([41, *[1] * 6], dtype=np.int32)  # the layers read the six newest
     with pytest.raises(DataError, match="histories with items 1 to 41, expected 0 to 40"):
         servable.best([older], 3, exclude_seen=True)
+    with pytest.raises(DataError, match="histories with items 5 to 2147483647, expected 0 to 40"):
+        servable.best([np.asarray([5, 2**32 + 5])], 3, exclude_seen=True)
 
 
 def test_lists_are_refused_when_a_score_is_nan(model: Decoder, tmp_path: Path) -> None:
@@ -295,6 +343,37 @@ def test_many_at_once_get_what_each_alone_gets(servables: dict[str, Path]) -> No
         alone, value = one.best([asked[row]], 5, exclude_seen=True)
         assert items[row].tolist() == alone[0].tolist()
         np.testing.assert_allclose(values[row], value[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("in_caches", "together", "threads", "rows"),
+    [
+        (64 * ROW, 256 * ROW, 1, 64),  # what caches hold
+        (ROW, 256 * ROW, 1, 16),  # they hold one, but a call reads the whole table
+        (ROW, 8 * ROW, 2, 4),  # so many that they would fill the memory
+        (ROW, ROW, 2, 1),
+    ],
+)
+def test_calls_have_as_many_histories_as_pay(
+    servables: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    in_caches: int,
+    together: int,
+    threads: int,
+    rows: int,
+) -> None:
+    monkeypatch.setattr(servable_module, "PART_BYTES", in_caches)
+    monkeypatch.setattr(servable_module, "FEWEST_BYTES", together)
+    asked: list[int] = []
+    of_flat = servable_module.Forward.of_flat
+
+    def counted(self: object, items: np.ndarray, starts: np.ndarray) -> object:
+        asked.append(len(starts) - 1)
+        return of_flat(self, items, starts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(servable_module.Forward, "of_flat", counted)
+    load_scorer(servables["int8"], threads).best(histories(*[4] * 128), 3, exclude_seen=True)
+    assert asked == [rows] * (128 // rows)
 
 
 @pytest.mark.parametrize("name", ["int8", "dynamic", "int4", "product"])

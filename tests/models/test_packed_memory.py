@@ -45,7 +45,7 @@ HISTORIES = [[4, 9, 14], [], [3], [5], [4, 4, 4], [29, 28, 27, 26, 24, 23, 22, 2
 
 
 def test_it_adds_what_the_module_adds(memory: CountedMemory) -> None:
-    found = added(pack(memory, in_bytes=False), HISTORIES)
+    found = added(pack(memory, max_length=8, in_bytes=False), HISTORIES)
     for row, history in enumerate(HISTORIES):
         np.testing.assert_allclose(found[row], evidence(memory, history), rtol=1e-5)
     assert not found[1].any()  # nothing is known of an empty history
@@ -54,21 +54,28 @@ def test_it_adds_what_the_module_adds(memory: CountedMemory) -> None:
 
 
 def test_bytes_add_what_they_stand_for(memory: CountedMemory) -> None:
-    found = added(pack(memory, in_bytes=True), HISTORIES)
+    found = added(pack(memory, max_length=8, in_bytes=True), HISTORIES)
     memory.weights.copy_(torch.from_numpy(quantize_roots(memory.weights.numpy()).values()))
     for row, history in enumerate(HISTORIES):
         np.testing.assert_allclose(found[row], evidence(memory, history), rtol=1e-5)
 
 
+def test_it_looks_up_no_more_items_than_the_model_reads(memory: CountedMemory) -> None:
+    history = [29, 28, 27, 26, 24, 23, 22, 21]
+    (found,) = added(pack(memory, max_length=3, in_bytes=False), [history])
+    np.testing.assert_allclose(found, evidence(memory, history[-3:]), rtol=1e-5)
+    assert not np.allclose(found, evidence(memory, history))
+
+
 def test_calls_leave_nothing_behind_for_the_next(memory: CountedMemory) -> None:
-    packed = pack(memory, in_bytes=False)
+    packed = pack(memory, max_length=8, in_bytes=False)
     first = added(packed, HISTORIES)
     assert np.array_equal(added(packed, HISTORIES), first)
 
 
 def test_it_is_read_as_it_was_written(memory: CountedMemory, tmp_path: Path) -> None:
     for in_bytes in (False, True):
-        packed = pack(memory, in_bytes=in_bytes)
+        packed = pack(memory, max_length=8, in_bytes=in_bytes)
         save_file(packed.named() | {"matrix.1": np.ones(3)}, tmp_path / "w")
         again = PackedMemory.read(tmp_path / "w", ITEMS)
         assert again is not None
@@ -85,21 +92,32 @@ def test_there_is_none_where_the_weights_have_none(tmp_path: Path) -> None:
     [
         ("neighbours", lambda a: np.full_like(a, 31), "an item 31 in a catalogue of 30"),
         ("sizes", lambda a: a + 200, "transitions up to"),
+        ("starts", lambda a: a.astype(np.uint64) + np.uint64(2**63), "transitions up to 9223372"),
         ("starts", lambda a: a.astype(np.int64) - 9, "'starts' are int64, expected unsigned"),
         ("starts", lambda a: a[1:], r"'starts' has shape \(30,\), expected \(31,\)"),
         ("weights", lambda a: a[1:], "'neighbours' has shape"),
         ("weights", lambda a: a.astype(np.float64), "'weights' are float64, expected float32"),
         ("decay", lambda a: a[:, 0], r"'decay' has shape \(5,\), expected \(5, 1\)"),
+        ("decay", lambda a: np.asarray(a[0, 0]), r"'decay' has shape \(\), expected \(1, 1\)"),
+        ("decay", lambda a: np.ones((101, 1), np.float32), r"\(101, 1\), expected \(100, 1\)"),
         ("gain", lambda a: a.astype(np.float64), "'gain' are float64"),
     ],
 )
 def test_tables_are_refused_when_they_lead_astray(
     memory: CountedMemory, tmp_path: Path, name: str, changed: object, said: str
 ) -> None:
-    tables = pack(memory, in_bytes=False).named()
+    tables = pack(memory, max_length=8, in_bytes=False).named()
     tables[f"memory.{name}"] = changed(tables[f"memory.{name}"])
     save_file(tables, tmp_path / "w")
     with pytest.raises(ArtifactError, match=said):
+        PackedMemory.read(tmp_path / "w", ITEMS)
+
+
+def test_a_table_that_is_not_there_is_named(memory: CountedMemory, tmp_path: Path) -> None:
+    tables = pack(memory, max_length=8, in_bytes=False).named()
+    del tables["memory.decay"]
+    save_file(tables, tmp_path / "w")
+    with pytest.raises(ArtifactError, match="no 'decay'"):
         PackedMemory.read(tmp_path / "w", ITEMS)
 
 

@@ -37,7 +37,8 @@ def with_memory(layers: Graph, storage: Storage) -> Graph:
     memory = storage.model.memory
     scores = LAYER_SCORES
     if memory is not None:
-        scores = _Transitions(graph, pack(memory, in_bytes=storage.memory_in_bytes)).write()
+        packed = pack(memory, max_length=storage.model.max_length, in_bytes=storage.memory_in_bytes)
+        scores = _Transitions(graph, packed).write()
     graph.call("Identity", scores, output=SCORES)
     graph.outputs = {
         SCORES: graph.outputs[LAYER_SCORES],
@@ -51,8 +52,11 @@ def write_forward(storage: Storage) -> Graph:
     return with_memory(write_layers(storage), storage)
 
 
-def pack(memory: CountedMemory, *, in_bytes: bool) -> PackedMemory:
-    """A memory's transitions without the places that an item leaves empty."""
+def pack(memory: CountedMemory, *, max_length: int, in_bytes: bool) -> PackedMemory:
+    """A memory's transitions without the places that an item leaves empty.
+
+    `max_length` are the items of a history that the model reads; it looks up no older ones.
+    """
     weights = memory.weights.numpy()
     kept = weights > 0
     sizes = kept.sum(axis=1)
@@ -69,7 +73,7 @@ def pack(memory: CountedMemory, *, in_bytes: bool) -> PackedMemory:
         neighbours=neighbours.astype(np.min_scalar_type(len(kept))),
         weights=held,
         steps=steps,
-        decay=np.asarray(DECAY ** np.arange(RECENT), dtype=np.float32)[:, None],
+        decay=np.asarray(DECAY ** np.arange(min(RECENT, max_length)), dtype=np.float32)[:, None],
         floor=np.asarray([FLOOR], dtype=np.float32),
         gain=np.asarray([float(memory.gain)], dtype=np.float32),
     )

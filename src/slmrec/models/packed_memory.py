@@ -25,6 +25,8 @@ PREFIX = "memory."
 """Of the arrays' names among a servable's weights."""
 ARRAYS = ("starts", "sizes", "neighbours", "weights", "steps", "decay", "floor", "gain")
 _NOTHING = np.float32(1e-12)
+_MOST_AGES = 100
+"""Newest items that can be looked up; more are no model of ours."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class PackedMemory:
     """[1]: the share of all that was found below which an item counts as not found."""
     gain: Float32
     """[1]: how much transitions count beside the layers."""
-    _threads: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _threads: threading.local = field(
+        init=False, default_factory=threading.local, repr=False, compare=False
+    )
 
     @classmethod
     def read(cls, weights: Path, items: int) -> Self | None:
@@ -63,13 +67,14 @@ class PackedMemory:
             with safe_open(weights, framework="numpy") as tensors:
                 names = [name for name in tensors.keys() if name.startswith(PREFIX)]  # noqa: SIM118
                 held = {name: tensors.get_tensor(name) for name in names}
-        except SafetensorError as error:
+        except (SafetensorError, TypeError) as error:  # the latter for types that numpy has not
             raise ArtifactError(f"{weights}: cannot be read as safetensors ({error})") from error
         if not held:
             return None
-        nothing = np.zeros((0, 1), dtype=np.float32)
-        made = cls(*(held.get(PREFIX + name, nothing) for name in ARRAYS))
-        reason = made._misfit(items)
+        held.setdefault(PREFIX + "steps", np.zeros((0, 1), dtype=np.float32))
+        absent = [name for name in ARRAYS if PREFIX + name not in held]
+        made = None if absent else cls(*(held[PREFIX + name] for name in ARRAYS))
+        reason = f"no '{absent[0]}'" if made is None else made._misfit(items)
         if reason:
             raise ArtifactError(
                 f"{weights}: its memory of transitions is broken: {reason}; quantize the student again"
@@ -86,7 +91,7 @@ class PackedMemory:
             "sizes": (items + 1,),
             "neighbours": self.weights.shape,
             "steps": (items + 1 if in_bytes else 0, 1),
-            "decay": (len(self.decay), 1),
+            "decay": (min(max(self.decay.size, 1), _MOST_AGES), 1),
             "floor": (1,),
             "gain": (1,),
         }
@@ -98,9 +103,11 @@ class PackedMemory:
                 return f"'{name}' are {getattr(self, name).dtype}, expected float32"
         if self.weights.ndim != 1:
             return f"'weights' have {self.weights.ndim} dimensions, expected 1"
-        ends = self.starts.astype(np.int64) + self.sizes.astype(np.int64)
-        if ends.max() > len(self.weights):
-            return f"transitions up to {ends.max()}, expected {len(self.weights)} at most"
+        last = max(int(self.starts.max()), int(self.sizes.max()))
+        if last <= len(self.weights):  # small enough to be added up
+            last = int((self.starts.astype(np.int64) + self.sizes.astype(np.int64)).max())
+        if last > len(self.weights):
+            return f"transitions up to {last}, expected {len(self.weights)} at most"
         if self.neighbours.max(initial=0) > items:
             return f"an item {self.neighbours.max()} in a catalogue of {items}"
         return ""

@@ -1,7 +1,9 @@
 """Ranking and listing rows of scores in machine code, while they are in the processor's cache.
 
 To be ranked scores are compared as integers in the same order, in which -0 is 0 and what is left out
-lies below every number, a score of -inf included. So ties are exact, and NaN cannot hide.
+lies below every number, a score of -inf included. So ties are exact, and NaN cannot hide. Lists that
+are served are picked from the numbers themselves, in fewer passes: there an item with a score of -inf
+is none.
 """
 
 from math import isqrt
@@ -64,6 +66,7 @@ def list_rows(scores: Float32, left_out: Int32, starts: Int64, items: Int64, bes
       0 and -inf where no more items were left, of which one with a score of -inf is none
 
     Returns -1, or the first row in which an item's score is NaN; it and later rows are then not listed.
+    Shapes and items are the caller's to check. Several threads may call this at once.
     """
     columns, k = scores.shape[1], items.shape[1]
     maxima = np.empty(_groups(columns, k), dtype=np.float32)

@@ -29,12 +29,16 @@ GRAPH_SCHEMA = 4
 """Raised when inputs, outputs or files of the graphs change."""
 PART, PART_BYTES = 64, 8 * 2**20
 """Histories, and bytes of scores, in one call of a graph: what caches hold. Calls run side by side."""
+FEWEST, FEWEST_BYTES = 16, 256 * 2**20
+"""Histories in one call also where their scores leave the caches, for each call reads the whole table
+of items; and bytes of scores in all calls together beyond which there are fewer all the same."""
 LARGE_CATALOGUE = 50_000
 """Items from which several threads are worth their coordination inside one call."""
 
 Items = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Rows = NDArray[np.int64]
+_NOBODY: Items = np.empty(0, dtype=np.int32)
 Floats = NDArray[np.float32]
 
 
@@ -71,8 +75,7 @@ class Forward:
                 "are they numbered by this model's catalogue?"
             )
         inputs = flat_inputs(items, starts, self._max_length)
-        scores: Floats
-        scores, states = self._session.run(["layer_scores", "states"], inputs)
+        scores, states = self._run(inputs, "layer_scores", "states")
         expected = (len(starts) - 1, self._items + 1)
         if scores.shape != expected or scores.dtype != np.float32:
             raise ArtifactError(
@@ -83,6 +86,20 @@ class Forward:
             self._memory.add(scores, items, starts)
         return scores, states
 
+    def states(self, histories: Sequence[History]) -> Floats:
+        """The states alone."""
+        (states,) = self._run(graph_inputs(histories, self._max_length), "states")
+        return states
+
+    def _run(self, inputs: dict[str, Int64], *asked: str) -> list[Floats]:
+        try:
+            found: list[Floats] = self._session.run(asked, inputs)
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise ArtifactError(
+                f"{self._graph}: ONNX Runtime cannot run it ({error}); quantize the student again"
+            ) from error
+        return found
+
 
 class Servable:
     """Scores histories with ONNX Runtime; needs no torch.
@@ -91,7 +108,7 @@ class Servable:
     [batch]. `layers.onnx` gives `layer_scores` float32 [batch, items + 1] and `states` [batch, width],
     of which they are made; a memory, if there is one, is among the weights. `recommend.onnx` holds the
     memory, too; it also reads `seen` int64 [batch, any number], with at least one 0, and `k` int64 [1],
-    and gives `best_items` and `best_scores` [batch, k].
+    and gives `best_items` and `best_scores` [batch, k], where an item with a score of -inf is none.
     """
 
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
@@ -164,7 +181,7 @@ class Servable:
         forward = self._forward
 
         def take(rows: Rows) -> None:
-            made = forward([histories[row] for row in rows])[1]
+            made = forward.states([histories[row] for row in rows])
             found.update(zip(rows.tolist(), made, strict=True))
 
         self._in_parts(take, histories, PART)
@@ -209,7 +226,10 @@ class Servable:
 
         Rows of a part have histories of about the same length, so there is little padding.
         """
-        rows = max(min(most, PART_BYTES // (4 * (self.items + 1))), 1)
+        row_bytes = 4 * (self.items + 1)
+        fewest = min(FEWEST, FEWEST_BYTES // (row_bytes * self._threads))
+        wanted = max(PART_BYTES // row_bytes, fewest, 1)
+        rows = min(most, wanted)
         order = np.argsort([len(history) for history in histories], kind="stable")
         parts = [order[start : start + rows] for start in range(0, len(order), rows)]
         if len(parts) == 1 or self._threads == 1:
@@ -238,7 +258,10 @@ def flat(histories: Sequence[History]) -> tuple[Items, Int64]:
     """Histories one behind the other, int32 [any], and where each begins and the last one ends."""
     starts = np.zeros(len(histories) + 1, dtype=np.int64)
     np.cumsum([len(history) for history in histories], out=starts[1:])
-    return np.concatenate(histories, dtype=np.int32, casting="same_kind"), starts
+    items = np.concatenate([_NOBODY, *histories])
+    if items.dtype != np.int32:  # what does not fit stays an item that no catalogue has
+        items = np.clip(items, -1, np.iinfo(np.int32).max).astype(np.int32)
+    return items, starts
 
 
 def flat_inputs(items: Items, starts: Int64, max_length: int) -> dict[str, Int64]:
