@@ -22,24 +22,13 @@ from pipeline.trigger import trigger
 from slmrec.errors import ConfigError, GateRefusal, SlmrecError, disk_trouble
 
 app = typer.Typer(
-    add_completion=False,
+    # Shells complete a name; `python -m pipeline` is none, the script `slmrec` is.
+    add_completion=Path(sys.argv[0]).name == "slmrec",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="From an interaction log to a small, fast sequential recommender, kept fresh.",
+    help="From an interaction log to a small, fast sequential recommender, kept fresh. "
+    "Example: python -m pipeline run --interactions ratings.csv --items movies.csv",
 )
-app.add_typer(datasets.app, name="datasets")
-study.app.command()(resources)
-app.add_typer(study.app, name="study")
-app.add_typer(registry.app, name="registry")
-app.add_typer(schedule.app, name="schedule")
-app.command()(submit)
-app.command()(trigger)
-app.command()(fetch)
-app.command()(manifest)
-app.command()(recommend)
-app.command()(dashboard)
-app.command()(build_image)
-app.command()(release)
 
 
 def main() -> None:
@@ -192,3 +181,18 @@ def doctor(
     print_findings(table_console(), findings)
     if any(finding.needed and not finding.good for finding in findings):
         raise ConfigError("the pipeline cannot run here; see the lines marked ✗ above")
+
+
+app.command()(recommend)
+app.command()(dashboard)
+app.add_typer(registry.app, name="registry")
+app.add_typer(datasets.app, name="datasets")
+study.app.command()(resources)
+app.add_typer(study.app, name="study")
+app.command()(submit)
+app.add_typer(schedule.app, name="schedule")
+app.command()(trigger)
+app.command()(fetch)
+app.command()(manifest)
+app.command()(build_image)
+app.command()(release)

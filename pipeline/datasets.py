@@ -21,7 +21,8 @@ from slmrec.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Data to try the pipeline on: list public logs, fetch one, or make a sample of any size.",
+    help="Data to try the pipeline on: list public logs, fetch one, or make a sample of any size. "
+    "Example: python -m pipeline datasets fetch ml-latest-small",
 )
 FOLDER = Path("var/data")
 
@@ -90,12 +91,12 @@ def sample(
     output: Annotated[
         Path, typer.Option(help="Log to write: .parquet, .csv, or .csv.gz.", dir_okay=False)
     ] = FOLDER / "sample" / "interactions.parquet",
-    users: Annotated[int, typer.Option(min=1)] = 3_000,
-    items: Annotated[int, typer.Option(min=1)] = 1_500,
+    users: Annotated[int, typer.Option(min=1, help="People in the log.")] = 3_000,
+    items: Annotated[int, typer.Option(min=1, help="Items in the catalogue.")] = 1_500,
     interactions: Annotated[
         int | None, typer.Option(min=1, help="Default: 33 for each user.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 17,
+    seed: Annotated[int, typer.Option(min=0, help="Another one makes another log.")] = 17,
     force: Annotated[bool, typer.Option("--force", help="Write over files that exist.")] = False,
 ) -> None:
     """Make the built-in sample as files: a log and, beside it, its items.

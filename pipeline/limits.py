@@ -4,12 +4,10 @@ from kfp.dsl import PipelineTask
 
 from components import images
 from components.runtime import TIMEOUT_VARIABLE
-from pipeline.paths import RESOURCES_FILE
-from slmrec.policy import load_policy
-from slmrec.resources import Resources
+from pipeline.resources import load_resources
 
 _BACKOFF, _FACTOR, _LONGEST = "30s", 2.0, "600s"
-_RESOURCES = load_policy(RESOURCES_FILE, Resources)
+_RESOURCES = load_resources()
 
 
 def limited(task: PipelineTask) -> PipelineTask:

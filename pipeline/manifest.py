@@ -8,7 +8,6 @@ import typer
 import yaml
 
 from components.run_step import STEPS
-from pipeline.paths import RESOURCES_FILE
 from pipeline.submission import options
 from pipeline.submission.options import ConfigFile, Set
 from slmrec.errors import ConfigError
@@ -82,13 +81,12 @@ def manifest(
     --output /models/teacher | kubectl create -f -
     """
     from pipeline.parameters import chosen_settings
+    from pipeline.resources import load_resources
     from pipeline.submission.bundle import check_image
     from pipeline.submission.custom_job import custom_job
     from pipeline.submission.prepare import warn_of_tag
     from pipeline.submission.train_job import train_job
     from pipeline.submission.training_job import TrainingJob, check_shared, step_arguments
-    from slmrec.policy import load_policy
-    from slmrec.resources import Resources
 
     check_image("--image", image)
     name = name or f"slmrec-{step.replace('_', '-')}"
@@ -99,7 +97,7 @@ def manifest(
     claim, shared = _shared_place(launcher, volume)
     if checkpoints:
         check_shared("--checkpoints", checkpoints, shared)
-    allowed = load_policy(RESOURCES_FILE, Resources).of(step)
+    allowed = load_resources().of(step)
     if bool(accelerator) != bool(accelerators):
         raise ConfigError(
             f"--accelerator '{accelerator}' --accelerators {accelerators}: expected both or neither"

@@ -17,7 +17,8 @@ from slmrec.signing import read_private_key, read_public_key
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Registered models: look, compare, promote, roll back.",
+    help="Registered models: look, compare, promote, roll back. "
+    "Example: python -m pipeline registry diff production candidate",
 )
 
 Place = Annotated[

@@ -257,13 +257,12 @@ def _plan(made: Release) -> Iterator[str]:
 
 
 def _check_both(cpu: str, gpu: str) -> None:
-    from slmrec.policy import load_policy
-    from slmrec.resources import Resources
+    from pipeline.resources import load_resources
 
     if gpu and not cpu:
         raise ConfigError("--image-gpu: named without --image-cpu, which most steps run in")
-    limits = load_policy(RESOURCES_FILE, Resources)
-    with_accelerators = [name for name in Resources.model_fields if limits.of(name).accelerators]
+    limits = load_resources()
+    with_accelerators = [name for name in limits.names() if limits.of(name).accelerators]
     if cpu and with_accelerators and not gpu:
         raise ConfigError(
             f"--image-gpu: missing; {RESOURCES_FILE.name} gives accelerators to "

@@ -14,7 +14,8 @@ from pipeline.terminal import line_console, print_json, table_console
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Runs at set times on Kubeflow Pipelines or Vertex AI.",
+    help="Runs at set times on Kubeflow Pipelines or Vertex AI. "
+    "Example: python -m pipeline schedule list --target kfp --host http://localhost:8080",
 )
 Which = Annotated[str, typer.Argument(help="Name or id of a schedule in 'schedule list'.")]
 

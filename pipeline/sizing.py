@@ -11,10 +11,9 @@ import typer
 from rich.table import Table
 
 from pipeline.paths import RESOURCES_FILE
+from pipeline.resources import Resources, StepResources, load_resources, step_names
 from pipeline.terminal import print_json, table_console
 from slmrec.errors import ConfigError
-from slmrec.policy import load_policy
-from slmrec.resources import Resources, StepResources
 
 MEMORY_MARGIN = 1.5
 """Times the peak: pages of files and the next week's growth."""
@@ -40,7 +39,7 @@ def resources(
     Example: python -m pipeline study resources --home var --write && make compile
     """
     summary = home / "runs" / run / "summary.json" if run else newest_summary(home)
-    now, took = load_policy(file, Resources), taken(summary)
+    now, took = load_resources(file), taken(summary)
     better = proposed(now, took)
     if write:
         file.write_text(rewritten(file.read_text(encoding="utf-8"), better), encoding="utf-8")
@@ -48,7 +47,7 @@ def resources(
         print_json(better.model_dump())
         return
     table = Table("step", "took", "peak", "memory", "proposed", "timeout", "proposed")
-    for name in Resources.model_fields:
+    for name in now.names():
         seconds, peak = took.get(name, (None, None))
         old, new = now.of(name), better.of(name)
         table.add_row(
@@ -90,7 +89,7 @@ def taken(summary: Path) -> dict[str, tuple[float, float]]:
         found: dict[str, tuple[float, float]] = {}
         for step in executed:
             name = step["name"].partition("[")[0]
-            if name not in Resources.model_fields:
+            if name not in step_names():
                 raise ConfigError(f"{summary}: no step is called '{name}'; run the pipeline anew")
             seconds, peak = found.get(name, (0.0, 0.0))
             found[name] = (
@@ -120,7 +119,7 @@ def proposed(now: Resources, took: Mapping[str, tuple[float, float]]) -> Resourc
 
 def rewritten(text: str, resources: Resources) -> str:
     """The text of a resources file with other numbers; its comments stay."""
-    for name in Resources.model_fields:
+    for name in resources.names():
         line = f"{name}: {_flow(resources.of(name))}"
         text, count = re.subn(
             rf"^{name}:[^#\n]*?(?=\s*(#|$))", lambda _, line=line: line, text, flags=re.MULTILINE

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
+from pipeline.resources import StepResources
 from pipeline.submission.training_job import RUN_STEP, TrainingJob
 from slmrec.errors import ConfigError
-from slmrec.resources import StepResources
 
 NODES = "slmrec.training.nodes"
 """The module that starts `torchrun` from what Vertex tells a machine."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from components.runtime import CHECKPOINTS_VARIABLE, TIMEOUT_VARIABLE
+from pipeline.resources import StepResources
 from slmrec.errors import ConfigError
-from slmrec.resources import StepResources
 
 RUN_STEP = "components.run_step"
 """The module that every process runs."""

@@ -1,19 +1,19 @@
-"""Policy files: the YAML under `validation/` that says what is good enough, read strictly."""
+"""Policy files: YAML that says what is good enough, or allowed, read strictly."""
 
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from slmrec.config import Section, explain
+from slmrec.config import explain
 from slmrec.errors import ConfigError
 from slmrec.yaml_text import read_yaml
 
-Policy = TypeVar("Policy", bound=Section)
+Policy = TypeVar("Policy", bound=BaseModel)
 
 
 def load_policy(path: Path, policy: type[Policy]) -> Policy:
-    """Read a policy file into its section.
+    """Read a policy file into its model.
 
     Raises `ConfigError` naming the file and field when the file is missing, is not YAML, lacks a
     field, or holds one that is unknown or out of range.

@@ -10,9 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.paths import RESOURCES_FILE
-from slmrec.policy import load_policy
-from slmrec.resources import Resources
+from pipeline.resources import load_resources
 from tests.faults.conftest import Tell
 from tests.faults.tiny import STEPS, finish, start
 
@@ -77,7 +75,7 @@ def judge(runs: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, float]]:
         name = step["name"].partition("[")[0]
         peaks[name] = max(peaks.get(name, 0.0), step["peak_rss_mb"] * 2**20 / 1e9)
     assert set(peaks) == set(STEPS)
-    resources = load_policy(RESOURCES_FILE, Resources)
+    resources = load_resources()
     allowed = {name: resources.of(name).memory_gb for name in peaks}
     beyond = {name: peak for name, peak in peaks.items() if peak > allowed[name]}
     kept = runs[0]["data"]["interactions"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.resources import load_resources
 from pipeline.submission.deployment import load_deployment
 from slmrec.config_file import load_config
 from slmrec.dashboard.pages.runs import parse_graph
@@ -13,7 +14,6 @@ from slmrec.drift.thresholds import DriftThresholds
 from slmrec.errors import ConfigError
 from slmrec.gates import GatePolicy
 from slmrec.policy import load_policy
-from slmrec.resources import Resources
 from tests.faults.conftest import Tell
 from tests.faults.hostile_yaml import documents
 
@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "settings": load_config,
     "gates": lambda path: load_policy(path, GatePolicy),
     "drift": lambda path: load_policy(path, DriftThresholds),
-    "resources": lambda path: load_policy(path, Resources),
+    "resources": load_resources,
     "deployment": lambda path: load_deployment(path, ["train_teacher"]),
     "graph": graph,
 }

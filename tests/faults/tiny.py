@@ -13,6 +13,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from docs.site.picture import steps
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
 
 SOURCE = "sample:users=300,items=60,interactions=6000,seed=3"
@@ -35,21 +38,8 @@ LENIENT = {
     "max_backbone_share_of_teacher": 0.9,
 }
 """Thresholds of `validation/gates.yaml` that such a model, or a busy machine, does not meet."""
-STEPS = (
-    "snapshot_source",
-    "ingest_interactions",
-    "validate_data",
-    "build_sequences",
-    "monitor_drift",
-    "decide_retraining",
-    "pretrain_items",
-    "train_teacher",
-    "cache_teacher",
-    "distill_student",
-    "prune_student",
-    "quantize_student",
-    "evaluate_models",
-    "promote_model",
+STEPS = tuple(
+    step.name for step in steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
 )
 """In the order in which they run."""
 UNCACHED = {"snapshot_source", "monitor_drift", "decide_retraining", "promote_model"}

@@ -11,12 +11,11 @@ from kfp import components
 
 from components import images
 from pipeline.parameters import config_parameters, defaults
-from pipeline.paths import CONFIGS, PIPELINE_FILE, RESOURCES_FILE, ROOT
+from pipeline.paths import CONFIGS, PIPELINE_FILE, ROOT
+from pipeline.resources import load_resources, step_names
 from pipeline.submission.bundle import make_bundle
 from slmrec.config import TrainTeacher, Variant
 from slmrec.config_file import load_config
-from slmrec.policy import load_policy
-from slmrec.resources import Resources
 
 NEVER_CACHED = {"snapshot-source", "monitor-drift", "decide-retraining", "promote-model"}
 
@@ -67,7 +66,7 @@ def test_compiling_does_not_load_torch() -> None:
 
 def test_every_executor_uses_the_one_image_and_installs_nothing(compiled: dict) -> None:
     executors = compiled["deploymentSpec"]["executors"]
-    assert len(executors) == 14
+    assert len(executors) == len(step_names())
     for executor in executors.values():
         container = executor["container"]
         assert container["image"] == images.PYTHON
@@ -128,20 +127,20 @@ def test_caching_is_off_exactly_where_the_outside_world_is_read(compiled: dict) 
     }
     uncached = {n for n, t in leaves.items() if not t["cachingOptions"].get("enableCache")}
     assert uncached == NEVER_CACHED
-    assert len(leaves) == 14
+    assert len(leaves) == len(step_names())
 
 
 def test_every_task_has_the_limits_of_its_step_and_is_begun_again_only_where_that_is_harmless(
     compiled: dict,
 ) -> None:
-    allowed = load_policy(RESOURCES_FILE, Resources)
+    allowed = load_resources()
     leaves = {
         name: task for name, task in tasks(compiled).items() if name != "compress-and-promote"
     }
     steps = {
         name: task for name, task in leaves.items() if not name.startswith(("for-", "condition"))
     }
-    assert {name.replace("-", "_") for name in steps} == set(Resources.model_fields)
+    assert {name.replace("-", "_") for name in steps} == set(allowed.names())
     executors = compiled["deploymentSpec"]["executors"]
     for name, task in steps.items():
         limits = allowed.of(name)

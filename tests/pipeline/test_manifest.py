@@ -10,12 +10,11 @@ import yaml
 
 from components.run_step import STEPS
 from components.runtime import TIMEOUT_VARIABLE
-from pipeline.paths import CONFIGS, RESOURCES_FILE
+from pipeline.paths import CONFIGS
+from pipeline.resources import load_resources
 from pipeline.submission.custom_job import smallest_machine
 from slmrec.config import TrainTeacher
 from slmrec.config_file import load_config
-from slmrec.policy import load_policy
-from slmrec.resources import Resources
 from tests.pipeline.submission.calls import IMAGE, call, refusal
 
 TEACHER = ("--step", "train_teacher", "--image", IMAGE, "--output", "/gcs/shop/teacher")
@@ -40,7 +39,7 @@ def option(arguments: list[str], name: str) -> str:
 
 def test_train_job_has_the_limits_and_the_settings_of_its_step() -> None:
     spec = train_job("--nodes", "3", "--processes", "2", "--set", "train_teacher.layers=6")["spec"]
-    allowed = load_policy(RESOURCES_FILE, Resources).train_teacher
+    allowed = load_resources().of("train_teacher")
     trainer = spec["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"], trainer["image"]) == (3, 2, IMAGE)
     amounts = {"cpu": f"{allowed.cpu:g}", "memory": f"{allowed.memory_gb:g}G"}
@@ -86,7 +85,7 @@ def test_custom_job_has_a_pool_of_one_and_a_pool_of_the_others() -> None:
         "acceleratorType": "NVIDIA_L4",
         "acceleratorCount": 2,
     }
-    minutes = load_policy(RESOURCES_FILE, Resources).train_teacher.timeout_minutes
+    minutes = load_resources().of("train_teacher").timeout_minutes
     assert job["scheduling"] == {"timeout": f"{60 * (minutes + 30)}s"}
     assert len(custom_job("--nodes", "1")["jobSpec"]["workerPoolSpecs"]) == 1
 
@@ -104,7 +103,7 @@ def test_custom_job_has_a_pool_of_one_and_a_pool_of_the_others() -> None:
 def test_custom_job_takes_the_smallest_machine_that_holds_the_step(
     cpu: float, memory_gb: float, expected: str
 ) -> None:
-    allowed = load_policy(RESOURCES_FILE, Resources).train_teacher
+    allowed = load_resources().of("train_teacher")
     change = {"cpu": cpu, "memory_gb": memory_gb}
     assert smallest_machine(allowed.model_copy(update=change)) == expected
 

@@ -6,10 +6,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.paths import RESOURCES_FILE
+from pipeline.resources import Resources, load_resources
 from pipeline.sizing import newest_summary, proposed, rewritten, taken
 from slmrec.errors import ConfigError
-from slmrec.policy import load_policy
-from slmrec.resources import Resources
 
 
 @pytest.fixture
@@ -28,15 +27,23 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_sizes_have_room_above_the_costliest_instance_of_what_ran(home: Path) -> None:
-    now = load_policy(RESOURCES_FILE, Resources)
+    now = load_resources()
     took = taken(newest_summary(home))
     assert took["cache_teacher"] == (480.0, pytest.approx(800 * 2**20 / 1e9))
     better = proposed(now, took)
     # 4000 MiB are 4.19 GB, half as much again 6.3; five times an hour are 300 minutes.
-    assert (better.train_teacher.memory_gb, better.train_teacher.timeout_minutes) == (7, 300)
-    assert (better.cache_teacher.memory_gb, better.cache_teacher.timeout_minutes) == (2, 40)
-    assert better.train_teacher.cpu == now.train_teacher.cpu
-    assert better.ingest_interactions == now.ingest_interactions  # it came from the cache
+    assert (better.of("train_teacher").memory_gb, better.of("train_teacher").timeout_minutes) == (
+        7,
+        300,
+    )
+    assert (better.of("cache_teacher").memory_gb, better.of("cache_teacher").timeout_minutes) == (
+        2,
+        40,
+    )
+    assert better.of("train_teacher").cpu == now.of("train_teacher").cpu
+    assert better.of("ingest_interactions") == now.of(
+        "ingest_interactions"
+    )  # it came from the cache
 
 
 def test_file_keeps_its_comments_when_sizes_are_written(home: Path, tmp_path: Path) -> None:
@@ -50,14 +57,12 @@ def test_file_keeps_its_comments_when_sizes_are_written(home: Path, tmp_path: Pa
     assert "make compile" in written.output
     comments = [line for line in RESOURCES_FILE.read_text().splitlines() if line.startswith("#")]
     assert [line for line in file.read_text().splitlines() if line.startswith("#")] == comments
-    assert load_policy(file, Resources) == proposed(
-        load_policy(RESOURCES_FILE, Resources), taken(newest_summary(home))
-    )
+    assert load_resources(file) == proposed(load_resources(), taken(newest_summary(home)))
 
 
 def test_comment_beside_a_step_stays_when_sizes_are_written() -> None:
     text = RESOURCES_FILE.read_text().replace("retries: 0}", "retries: 0}  # never twice")
-    now = load_policy(RESOURCES_FILE, Resources)
+    now = load_resources()
     assert "retries: 0}  # never twice\n" in rewritten(text, now)
 
 
@@ -69,10 +74,10 @@ def test_step_is_named_when_there_is_none_of_its_name(tmp_path: Path) -> None:
 
 
 def test_accelerators_survive_when_sizes_are_written() -> None:
-    now = load_policy(RESOURCES_FILE, Resources)
-    gpu = now.train_teacher.model_copy(update={"accelerator": "nvidia.com/gpu", "accelerators": 2})
-    resources = now.model_copy(update={"train_teacher": gpu})
-    text = rewritten(RESOURCES_FILE.read_text(), resources)
+    now = load_resources()
+    limits = now.model_dump()
+    limits["train_teacher"] |= {"accelerator": "nvidia.com/gpu", "accelerators": 2}
+    text = rewritten(RESOURCES_FILE.read_text(), Resources.model_validate(limits))
     assert "accelerator: nvidia.com/gpu, accelerators: 2" in text
 
 

@@ -8,36 +8,29 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from components.runtime import output_digest
+from docs.site.picture import steps
 from pipeline.cli import app
+from pipeline.paths import PIPELINE_FILE
 from slmrec.artifacts import open_artifact
 from slmrec.models.servable import Servable
 from tests.pipeline.fetching.ran import comparable, of_events
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "sample:users=300,items=120,interactions=6000,seed=3"
+VARIANTS = ["float32", "int8", "pruned-int8"]
+INSTANCES = {
+    "cache_teacher": ["0/2", "1/2"],
+    "prune_student": VARIANTS,
+    "quantize_student": VARIANTS,
+}
 STEPS = [
-    "snapshot_source",
-    "ingest_interactions",
-    "validate_data",
-    "build_sequences",
-    "monitor_drift",
-    "decide_retraining",
-    "pretrain_items",
-    "train_teacher",
-    "cache_teacher[0/2]",
-    "cache_teacher[1/2]",
-    "distill_student",
-    "prune_student[float32]",
-    "prune_student[int8]",
-    "prune_student[pruned-int8]",
-    "quantize_student[float32]",
-    "quantize_student[int8]",
-    "quantize_student[pruned-int8]",
-    "evaluate_models",
-    "promote_model",
+    step.name + (f"[{instance}]" if instance else "")
+    for step in steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
+    for instance in INSTANCES.get(step.name, [""])
 ]
 NEVER_CACHED = {"snapshot_source", "monitor_drift", "decide_retraining", "promote_model"}
 

@@ -3,6 +3,7 @@ import pytest
 from slmrec.config import LossWeights, PipelineConfig
 from slmrec.config_file import change_config
 from slmrec.errors import ConfigError
+from slmrec.studies import variants
 from slmrec.studies.variants import (
     SWITCHES,
     VARIANTS,
@@ -76,3 +77,17 @@ def test_variants_come_in_the_order_of_the_table_with_both_baselines() -> None:
     assert choose_variants("") == tuple(VARIANTS)
     with pytest.raises(ConfigError, match=r"unknown variant '\+cosin'"):
         choose_variants("+cosin")
+
+
+def test_no_term_is_on_that_no_variant_is_about(monkeypatch) -> None:
+    left = {name: switch for name, switch in variants.SWITCHES.items() if name != "cosine"}
+    monkeypatch.setattr(variants, "SWITCHES", left)
+    monkeypatch.setattr(variants, "OTHER_TERMS", ["distill_student.losses.cosine"])
+    losses = variants.variant_config("+norm", PipelineConfig()).losses
+    assert (losses.cosine, losses.norm) == (0, PipelineConfig().distill_student.losses.norm)
+
+
+def test_every_weight_of_the_losses_is_in_the_table_or_off() -> None:
+    named = {switch.setting.rpartition(".")[2] for switch in variants.SWITCHES.values()}
+    weights = {*LossWeights.model_fields} - {"temperature"}  # which is no weight
+    assert {term.rpartition(".")[2] for term in variants.OTHER_TERMS} == weights - named

@@ -24,11 +24,17 @@ class ColumnNames(Section):
     """What the source calls its columns; empty means: recognise the usual names."""
 
     user: str = ""
+    """Who: text or a number, different for each user."""
     item: str = ""
+    """What was touched; in a table of items, whose title and category the row holds."""
     timestamp: str = ""
+    """When: seconds or fractions of them since 1970, or a date with or without a time."""
     rating: str = ""
+    """How much it was liked; read where `min_rating` is set."""
     title: str = ""
+    """In a table of items: what people call the item."""
     category: str = ""
+    """In a table of items: what kind of item it is; several are separated by `|`."""
 
 
 class IngestInteractions(Section):
@@ -137,6 +143,7 @@ class MonitorDrift(Section):
     evidently_rows: Positive = 5000
     """Rows of each side in the Evidently report."""
     seed: Seed = 17
+    """Of permutations, and of which users are looked at."""
 
 
 class DecideRetraining(Section):

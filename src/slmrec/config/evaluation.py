@@ -36,6 +36,7 @@ class EvaluateModels(Section):
     sampled_negatives: Positive = 999
     """Items that a target is ranked among in the SLMRec paper's protocol."""
     seed: Seed = 17
+    """Of resamples and sampled negatives."""
 
 
 class PromoteModel(Section):

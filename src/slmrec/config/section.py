@@ -4,7 +4,7 @@ import difflib
 import json
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from slmrec.errors import ConfigError
 
@@ -82,9 +82,11 @@ def _shown(value: Any) -> str:
 def _allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     current: Any = model
     for name in location:
-        if name.isdigit():  # a place in a list
+        if isinstance(current, type) and issubclass(current, RootModel):  # sections by name
+            current = get_args(current.model_fields["root"].annotation)[-1]
+        elif name.isdigit():  # a place in a list
             continue
-        if isinstance(current, type) and issubclass(current, BaseModel):
+        elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(name)
             current = _section(field.annotation) if field else None
     if isinstance(current, type) and issubclass(current, BaseModel):

@@ -90,6 +90,7 @@ class Recovery(Section):
     """A short distillation that lets a pruned student find itself again."""
 
     epochs: Positive = 2
+    """Passes over the training positions."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     """Peak; the schedule and all else are the student's own."""
 
@@ -102,6 +103,7 @@ class Variant(Section):
     """One compressed student."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+    """What it is called in tables, tasks and the registry; no two have the same."""
     layers: Positive | None = None
     """Layers kept, those with the largest Block Influence; null: all."""
     heads_share: Kept = 1.0

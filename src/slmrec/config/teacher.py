@@ -71,7 +71,9 @@ class TrainTeacher(Section):
     width: Positive = 64
     """Of the item embeddings; from scratch, of the layers too."""
     layers: Positive = 8
+    """Decoder layers."""
     heads: Positive = 2
+    """Attention heads, which divide the width into even parts."""
     feed_forward: Positive = 256
     """Inner width of the gated feed-forward network."""
     max_length: Length = 50
@@ -152,5 +154,6 @@ class CacheTeacher(Section):
     shards: Positive = 2
     """Parts, by user, that are computed in parallel tasks."""
     batch_tokens: Positive = 4096
+    """Tokens of the packed rows that the teacher is asked about at once."""
     device: Device = "auto"
     """Where the teacher runs; `auto` is a GPU where torch finds one."""

@@ -32,6 +32,7 @@ class Training(Section):
     """t of `gbce`: 0 is plain binary cross-entropy, 1 takes out all the overconfidence that sampling
     brings."""
     epochs: Positive = 20
+    """Passes over the training positions; `patience` may end it earlier."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Peak of a one-cycle schedule: linear warm-up, cosine decay to zero."""
     warmup_share: Rate = 0.1
@@ -41,6 +42,7 @@ class Training(Section):
     weight_decay: Weight = 0.01
     """AdamW, on matrices only; embeddings, norms and biases are not decayed."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of all gradients together; larger ones are scaled down to it."""
     dropout: Dropout = 0.3
     """Inside the layers."""
     embedding_dropout: Dropout = 0.5
@@ -61,14 +63,18 @@ class Training(Section):
     device: Device = "auto"
     """Where to compute; `auto` is a GPU where torch finds one."""
     seed: Seed = 17
+    """Of weights, order of the rows, and dropout."""
 
 
 class PretrainItems(Section):
     """The paper's first stage: item embeddings from SASRec."""
 
     width: Positive = 64
+    """Of the item embeddings and the layers."""
     layers: Positive = 2
+    """Transformer layers."""
     heads: Positive = 2
+    """Attention heads, which divide the width."""
     max_length: Length = 50
     """Interactions a window holds; longer histories are cut into consecutive windows."""
     training: Training = Training()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slmrec.config import DistillStudent, PipelineConfig
+from slmrec.config import DistillStudent, LossWeights, PipelineConfig
 from slmrec.config_file import change_config
 from slmrec.errors import ConfigError
 
@@ -43,6 +43,15 @@ SWITCHES: Mapping[str, Switch] = {
     ),
     "weighting": Switch("distill_student.sequence_weights.position_half_life", "null", "10"),
 }
+
+_TERMS = [
+    f"distill_student.losses.{name}"
+    for name, field in LossWeights.model_fields.items()
+    if any(getattr(bound, "ge", None) == 0 for bound in field.metadata)
+]
+"""Weights of terms: 0 switches one off."""
+OTHER_TERMS = sorted({*_TERMS} - {switch.setting for switch in SWITCHES.values()})
+"""Those that no variant is about: they are off in all."""
 
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     FRESH: (),
@@ -93,7 +102,7 @@ def shared_config(names: Sequence[str], config: PipelineConfig) -> PipelineConfi
 def variant_config(name: str, config: PipelineConfig) -> DistillStudent:
     """The student's settings under a variant."""
     settings = config.model_dump(mode="json")
-    overrides = []
+    overrides = [f"{setting}=0" for setting in OTHER_TERMS]
     for switch, described in SWITCHES.items():
         if switch not in VARIANTS[name]:
             overrides.append(f"{described.setting}={described.off}")
