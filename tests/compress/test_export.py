@@ -73,6 +73,12 @@ def export(model: Decoder, variant: Variant, place: Path) -> tuple[Artifact, dic
     )
 
 
+def export_unseen(model: Decoder, place: Path, catalogue: pl.DataFrame = CATALOGUE) -> None:
+    """Export in float32 without a look at any history."""
+    variant = VARIANTS["float32"]
+    export_servable(model, catalogue, variant, place, calibration=[], sample=[], inputs={})
+
+
 @pytest.fixture(scope="module")
 def servables(model: Decoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("servables")
@@ -266,15 +272,7 @@ def test_a_memory_is_asked_for_what_the_layers_read(
     catalogue = pl.DataFrame(
         {"item_index": range(1, items + 1), "item_id": [f"i{n}" for n in range(1, items + 1)]}
     )
-    export_servable(
-        model,
-        catalogue,
-        VARIANTS["float32"],
-        tmp_path / "x",
-        calibration=[],
-        sample=[],
-        inputs={},
-    )
+    export_unseen(model, tmp_path / "x", catalogue)
     asked = [generator.integers(1, items + 1, length).astype(np.int32) for length in (1, 5, 9)]
     servable = load_scorer(tmp_path / "x", threads=1)
     expected = TorchScorer(model, "torch", 0).scores(asked)
@@ -320,15 +318,7 @@ def test_lists_are_refused_when_a_score_is_nan(model: Decoder, tmp_path: Path) -
     broken = copy.deepcopy(model)
     with torch.no_grad():
         broken.norm.weight.fill_(torch.nan)
-    export_servable(
-        broken,
-        CATALOGUE,
-        VARIANTS["float32"],
-        tmp_path / "x",
-        calibration=[],
-        sample=[],
-        inputs={},
-    )
+    export_unseen(broken, tmp_path / "x")
     with pytest.raises(ArtifactError, match="a score is NaN, expected numbers only"):
         load_scorer(tmp_path / "x").best(histories(3), 2, exclude_seen=True)
 
