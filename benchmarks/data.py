@@ -23,7 +23,7 @@ SMALL = 10_000_000
 ARRAYS = ("offsets", "items", "timestamps", "train_end", "validation_end")
 
 STEPS = {
-    "snapshot_source": "run({source!r}, '', {home!r} + '/registry', '')",
+    "snapshot_source": "run({source!r}, '', {home!r} + '/registry', '', '{{}}')",
     "ingest_interactions": "run({source!r}, '', {digest!r}, '{{}}', {home!r} + '/log')",
     "validate_data": "run({home!r} + '/log', '', '{{}}', {home!r} + '/verdict')",
     "build_sequences": "run({home!r} + '/log', {home!r} + '/verdict', '{{}}', {home!r} + '/sequences')",

@@ -31,7 +31,7 @@ PROMISES = {
         "200 seeded kills over all steps, 0 differences",
     ),
     2: ("a reader sees a whole artifact or none", "100 kills in mid-write, 0 without their bytes"),
-    3: ("an unchanged run executes nothing", "under 15 s, none but the uncached four"),
+    3: ("an unchanged run executes nothing", "under 15 s, none but the uncached three"),
     4: ("a flipped bit is noticed and the step executed again", "1,000 of 1,000 noticed"),
     5: ("the cache key covers code, config, inputs, image, lock", "changed: miss; touched: hit"),
     6: ("two runs at once on one home publish one result", "50 races"),

@@ -120,9 +120,15 @@ def slmrec_pipeline(
     promote_model_config: str = DEFAULTS["promote_model_config"],
 ) -> None:
     """Walk the DAG; see the module's picture."""
-    # The digest of the exact input bytes: never cached, and everything below hangs on it.
+    # The digest of the exact input bytes, and who serves: never cached, and all below hangs on it.
     snapshot = limited(
-        snapshot_source(interactions=interactions, items=items, registry=registry, started=started)
+        snapshot_source(
+            interactions=interactions,
+            items=items,
+            registry=registry,
+            started=started,
+            monitor_drift_config=monitor_drift_config,
+        )
     )
     snapshot.set_caching_options(enable_caching=False)
     # Bad rows go to the quarantine with a reason, so nothing is lost silently.
@@ -150,11 +156,15 @@ def slmrec_pipeline(
         )
     )
     sequences = built.outputs["sequences"]
-    # The next two read the registry, whose state no cache key knows.
     drift = limited(
-        monitor_drift(sequences=sequences, registry=registry, config=monitor_drift_config)
+        monitor_drift(
+            sequences=sequences,
+            registry=registry,
+            serving=snapshot.outputs["serving"],
+            config=monitor_drift_config,
+        )
     )
-    drift.set_caching_options(enable_caching=False)
+    # It reads requests and snoozes in the registry, and the clock: what no cache key knows.
     decision = limited(
         decide_retraining(
             sequences=sequences,

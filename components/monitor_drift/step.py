@@ -1,5 +1,6 @@
 """Load sequences and the production version's facts, monitor, write the report."""
 
+import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,18 +34,23 @@ POLICY = ROOT / "validation" / "drift.yaml"
 
 @step("monitor_drift", outputs=("report",))
 def run(
-    progress: Progress, sequences: str, registry: str, config: str, report: str
+    progress: Progress, sequences: str, registry: str, serving: str, config: str, report: str
 ) -> dict[str, Any]:
-    """Write the artifact `report`; `registry` may be empty or a place where nothing is yet."""
+    """Write the artifact `report`.
+
+    `serving` is what `snapshot_source` says of the versions to ask: that one and no later one, since
+    what is kept of this step is found by it. Empty: there is none, and the registry is not read.
+    """
     settings = MonitorDrift.from_json(config)
     thresholds = load_policy(POLICY, DriftThresholds)
     data = load_sequences(sequences)
     assert data.artifact is not None
-    store = open_registry(registry) if registry else None
-    production = store.production() if store else None
-    serving = None
-    if store is not None and production is not None:
-        serving = _serving(store, production, data, progress)
+    production = asked = None
+    if serving:
+        named = json.loads(serving)
+        store = open_registry(registry)
+        production = store.version(named["version"])
+        asked = _serving(store, production, named["previous"], data, progress)
     found = monitor(
         data,
         settings,
@@ -52,7 +58,7 @@ def run(
         production.data.last if production else None,
         progress,
         order_only=data.artifact.json("card.json")["order_only"],
-        serving=serving,
+        serving=asked,
         categories=_categories(data),
         handed_out=_handed_out(settings.recommendations, data),
     )
@@ -93,13 +99,16 @@ def run(
 
 
 def _serving(
-    store: Registry, production: Version, data: Sequences, progress: Progress
+    store: Registry,
+    production: Version,
+    earlier: int | None,
+    data: Sequences,
+    progress: Progress,
 ) -> Serving | None:
     """What serves and what served before it, asked in this log's numbers; none where it cannot be."""
     model = _opened(store, production.number, data, progress)
     if model is None:
         return None
-    earlier = next((number for number in store.channels().way_back() if store.has(number)), None)
     previous = None if earlier is None else _opened(store, earlier, data, progress)
     facts = production.data
     return Serving(

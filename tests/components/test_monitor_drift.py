@@ -54,6 +54,10 @@ def save_log(path, turned, *, order_only=False):
     return str(path)
 
 
+def serving(version, previous=None):
+    return json.dumps({"version": version, "previous": previous})
+
+
 def run_step(*arguments, workspace=""):
     # In its own process, as the pipeline runs it: what Evidently warns of on import stays there.
     return subprocess.run(
@@ -75,6 +79,7 @@ def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict
     said = run_step(
         sequences,
         str(tmp_path / "registry"),
+        "",
         CONFIG,
         str(tmp_path / "report"),
         workspace=tmp_path / "evidently",
@@ -127,7 +132,7 @@ def test_production_is_asked_where_there_is_one(tmp_path):
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
         register(registry, tmp_path, number, trained_until=2 * 10**6)
-    run_step(sequences, registry.place, CONFIG, str(tmp_path / "report"))
+    run_step(sequences, registry.place, serving(2, 1), CONFIG, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (2, 1)
     statistics = {one["name"]: one for one in found["statistics"]}
@@ -149,6 +154,16 @@ def test_production_is_asked_where_there_is_one(tmp_path):
     assert "<b>1</b>" not in page
 
 
+def test_the_version_that_was_named_is_asked_when_another_serves_by_now(tmp_path):
+    sequences = save_log(tmp_path / "sequences", turned=True)
+    registry = Registry(tmp_path / "registry")
+    for number in (1, 2):
+        register(registry, tmp_path, number, trained_until=2 * 10**6)
+    run_step(sequences, registry.place, serving(1), CONFIG, str(tmp_path / "report"))
+    found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
+    assert (found["production"], found["previous"]) == (1, None)
+
+
 def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, capsys):
     from components.monitor_drift.step import run
 
@@ -157,7 +172,7 @@ def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, c
     register(registry, tmp_path, 1, trained_until=10**6)
     (tmp_path / "registry" / "versions" / "000001" / "model" / "layers.onnx").write_bytes(b"x")
     config = MonitorDrift(min_users=1000).to_json()
-    run(sequences, registry.place, config, str(tmp_path / "report"))
+    run(sequences, registry.place, serving(1), config, str(tmp_path / "report"))
     assert "version 1 cannot be asked what it would list" in capsys.readouterr().err
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert found["production"] is None
@@ -168,7 +183,7 @@ def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
 
     sequences = save_log(tmp_path / "sequences", False)
     config = MonitorDrift(min_users=1000).to_json()
-    metadata = run(sequences, "", config, str(tmp_path / "report"))
+    metadata = run(sequences, "", "", config, str(tmp_path / "report"))
     assert metadata["verdict"] == "not enough data"
     assert metadata["headline"] == "not enough data"
     assert open_artifact(tmp_path / "report").digest == metadata["digest"]
@@ -176,7 +191,7 @@ def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
 
 def test_nothing_is_compared_when_the_log_has_no_times(tmp_path):
     sequences = save_log(tmp_path / "sequences", turned=True, order_only=True)
-    said = run_step(sequences, str(tmp_path / "registry"), CONFIG, str(tmp_path / "report"))
+    said = run_step(sequences, "", "", CONFIG, str(tmp_path / "report"))
     assert said == "not enough data"
     report = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert "an order and no times" in report["reason"]

@@ -22,7 +22,7 @@ from slmrec import __version__
 pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).resolve().parents[2]
-NEVER_CACHED = {"snapshot_source", "monitor_drift", "decide_retraining", "promote_model"}
+NEVER_CACHED = {"snapshot_source", "decide_retraining", "promote_model"}
 TIMED = {
     *("evaluate_models.timings", "evaluate_models.page", "evaluate_models.card"),
     "promote_model.promotion",

@@ -42,7 +42,7 @@ STEPS = tuple(
     step.name for step in steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
 )
 """In the order in which they run."""
-UNCACHED = {"snapshot_source", "monitor_drift", "decide_retraining", "promote_model"}
+UNCACHED = {"snapshot_source", "decide_retraining", "promote_model"}
 TIMED = {
     "evaluate-models/timings",
     "evaluate-models/page",

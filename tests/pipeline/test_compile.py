@@ -17,7 +17,7 @@ from pipeline.submission.bundle import make_bundle
 from slmrec.config import TrainTeacher, Variant
 from slmrec.config_file import load_config
 
-NEVER_CACHED = {"snapshot-source", "monitor-drift", "decide-retraining", "promote-model"}
+NEVER_CACHED = {"snapshot-source", "decide-retraining", "promote-model"}
 
 
 @pytest.fixture(scope="module")

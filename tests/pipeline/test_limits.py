@@ -29,7 +29,11 @@ def executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
 
     @dsl.pipeline(name="two")
     def two() -> None:
-        limits.limited(snapshot_source(interactions="a", items="", registry="", started=""))
+        limits.limited(
+            snapshot_source(
+                interactions="a", items="", registry="", started="", monitor_drift_config="{}"
+            )
+        )
         sequences = dsl.importer("gs://shop/sequences", dsl.Dataset)
         limits.limited(pretrain_items(sequences=sequences.output, config="{}"))
 

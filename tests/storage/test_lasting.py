@@ -21,19 +21,24 @@ LINES = [f"u{number % 7},i{number % 5},{1_600_000_000 + number}" for number in r
 LOG = "\n".join(["user,item,timestamp", *LINES]).encode()
 STOPPED = textwrap.dedent(
     """
-    import os, sys
+    import os, sys, time
     from components.ingest_interactions.step import run
     from slmrec.storage import ranges
 
     ranges.RANGE_BYTES, ranges.SIDE_BY_SIDE = 300, 1
-    usual = ranges._range
+    fetch, note = ranges._range, ranges._Partial.note
 
-    def killed(blob, generation, start, end, patience):
+    def held(blob, generation, start, end, patience):
         if start == 900:
-            os._exit(9)
-        return usual(blob, generation, start, end, patience)
+            time.sleep(60)  # killed before it is over
+        return fetch(blob, generation, start, end, patience)
 
-    ranges._range = killed
+    def killed(partial, start):
+        note(partial, start)
+        if start == 600:
+            os._exit(9)
+
+    ranges._range, ranges._Partial.note = held, killed
     run(*sys.argv[1:])
     """
 )

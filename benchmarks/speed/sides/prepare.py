@@ -63,7 +63,7 @@ def main() -> None:
 
 def make_sequences(log: str, folder: Path) -> None:
     """The four steps of data, by the steps themselves."""
-    digest = str(snapshot_source(log, "", str(folder / "registry"), "")["digest"])
+    digest = str(snapshot_source(log, "", str(folder / "registry"), "", "{}")["digest"])
     ingest_interactions(log, "", digest, "{}", str(folder / "log"))
     validate_data(str(folder / "log"), "", "{}", str(folder / "verdict"))
     build_sequences(str(folder / "log"), str(folder / "verdict"), SPLIT, str(folder / "sequences"))

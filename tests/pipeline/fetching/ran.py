@@ -88,7 +88,9 @@ def of_events(folder: Path, bucket: Bucket, prefix: str = "runs") -> Ran:
             outputs[port] = f"gs://{BUCKET}/{prefix}/{event['step'].replace('/', '-')}/{port}"
             _upload(bucket, Path(place), outputs[port])
         names = {
-            "snapshot_source": {name: name for name in ("digest", "previous", "production")},
+            "snapshot_source": {
+                name: name for name in ("digest", "previous", "production", "serving")
+            },
             "monitor_drift": {"Output": "verdict"},
             "decide_retraining": {"Output": "retrain"},
         }.get(event["step"], {})
@@ -146,7 +148,7 @@ def small_run(folder: Path, verdict: str = "drift", number: int = 0) -> Path:
         write_json(staging / "decision.json", {"retrain": False, "reason": "not asked for"})
     (artifacts / "page").write_text("<!doctype html>")  # one file, as evaluate_models leaves some
     steps = {
-        "snapshot_source": ({}, {"digest": "d1", "previous": "", "production": ""}),
+        "snapshot_source": ({}, {"digest": "d1", "previous": "", "production": "", "serving": ""}),
         "ingest_interactions": ({"log": "log"}, {"rows": 60}),
         "validate_data": ({"verdict": "verdict", "page": "page"}, {"checks": 21}),
         "build_sequences": (
