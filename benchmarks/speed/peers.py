@@ -17,7 +17,13 @@ ALLOCATOR = {
 """Of glibc: large temporary tensors are kept instead of being mapped anew each time."""
 
 
-FASTEST = {"RePlay": "--loss LogInCE --bucket-size 16"}
+BEST = {
+    "RecTools": "--loss sampled_softmax --negatives 256",
+    "RecBole": "--loss softmax --feed-forward 256",
+    "RePlay": "--loss LogInCE --bucket-size 16",
+}
+"""What each recommends, or the fastest way to its default."""
+FASTEST = {"RePlay": BEST["RePlay"]}
 """What a peer also offers for the same loss and shape, in less time: scores at real targets only, and
 histories of like length together."""
 

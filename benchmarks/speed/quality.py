@@ -9,7 +9,7 @@ import polars as pl
 from benchmarks.speed import machine
 from benchmarks.speed.measured import Figure, Measured, Ratio, Spread
 from benchmarks.speed.options import Options
-from benchmarks.speed.peers import TUNED, peer
+from benchmarks.speed.peers import BEST, TUNED, peer
 from benchmarks.speed.training import peer_versions
 from benchmarks.speed.turns import Found, ours, run
 from slmrec.config import Training
@@ -23,13 +23,6 @@ NEAR = 0.98
 ASKED = 5.0
 OURS = '{"learning_rate": 4e-3, "embedding_dropout": 0.4, "dropout": 0.2}'
 OUR_EPOCHS, PEER_EPOCHS = 16, 24
-BEST = {
-    "RecTools": "--loss sampled_softmax --negatives 256",
-    "RecBole": "--loss softmax --feed-forward 256",
-    "RePlay": "--loss LogInCE --bucket-size 16",
-}
-"""What each recommends, or the fastest way to its default."""
-
 Curve = list[tuple[float, float]]
 """Seconds of training, NDCG@10."""
 
