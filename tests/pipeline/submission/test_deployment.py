@@ -1,7 +1,6 @@
 """What is for Kubernetes only: read strictly, and the same as the compiler would write."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from pipeline.submission.deployment import load_deployment, platform_document
 from slmrec.errors import ConfigError
 from tests.pipeline.submission.calls import RUN, call
 from tests.pipeline.submission.kubeflow import Kubeflow
-from tests.pipeline.submission.loopback import serve
 
 STEPS = steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
 PODS = """
@@ -39,13 +37,6 @@ def pods(tmp_path: Path) -> Path:
     path = tmp_path / "pods.yaml"
     path.write_text(PODS, encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def kubeflow() -> Iterator[Kubeflow]:
-    service = Kubeflow()
-    with serve(service):
-        yield service
 
 
 @dsl.component(base_image="any")

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from slmrec.registry.store import Registry
 from slmrec.storage.documents import Folder
 from tests.pipeline.submission.calls import IMAGE, call, refusal
 from tests.pipeline.submission.kubeflow import API, Kubeflow
-from tests.pipeline.submission.loopback import serve
 from tests.pipeline.submission.triggered import (
     NOW,
     TRIGGERED,
@@ -30,19 +29,6 @@ from tests.storage.cloud import client_of, serve_bucket
 
 ROOT = Path(__file__).resolve().parents[3]
 STARTS = f"POST {API}runs"
-
-
-@pytest.fixture(autouse=True)
-def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def kubeflow() -> Iterator[Kubeflow]:
-    service = Kubeflow()
-    with serve(service):
-        yield service
 
 
 class Shop:
