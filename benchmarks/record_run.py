@@ -48,12 +48,13 @@ def page(title: str, summary: dict[str, Any], command: str) -> str:
     ]
     for model in summary["models"]:
         ndcg, hr = model["metrics"]["ndcg@10"], model["metrics"]["hr@10"]
-        epoch = model.get("epoch_seconds")
+        epoch, wait = model.get("epoch_seconds"), model["latency_ms"]["batch1_p50"]
+        rate = model["users_per_second"]
         lines.append(
             f"| {model['name']} | {model['parameters_backbone']:,} | {ndcg['value']:.4f} "
             f"| {ndcg['ci95'][0]:.4f} – {ndcg['ci95'][1]:.4f} | {hr['value']:.4f} "
-            f"| {f'{epoch:.1f}' if epoch else ''} | {model['latency_ms']['batch1_p50']:.2f} "
-            f"| {model['users_per_second']:,.0f} |"
+            f"| {f'{epoch:.1f}' if epoch else ''} | {'' if wait is None else f'{wait:.2f}'} "
+            f"| {'' if rate is None else f'{rate:,.0f}'} |"
         )
     lines += ["", "| student against teacher | times as fast |", "|---|---|"]
     for key, words in RATIOS.items():

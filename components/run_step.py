@@ -11,6 +11,7 @@ writes such commands.
 import argparse
 import importlib
 import inspect
+import sys
 from collections.abc import Sequence
 
 from slmrec.visible import visible_json
@@ -21,9 +22,14 @@ STEPS = ("pretrain_items", "train_teacher", "distill_student")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the step; ends as the step ends, with its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m components.run_step", allow_abbrev=False)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m components.run_step",
+        allow_abbrev=False,
+        add_help=not STEPS.count(next(iter(given), "")),  # else the step's own options are told
+    )
     parser.add_argument("step", choices=STEPS)
-    chosen, rest = parser.parse_known_args(arguments)
+    chosen, rest = parser.parse_known_args(given)
     run = importlib.import_module(f"components.{chosen.step}.step").run
     options = argparse.ArgumentParser(prog=f"{parser.prog} {chosen.step}", allow_abbrev=False)
     for name, parameter in list(inspect.signature(run).parameters.items())[1:]:  # not the progress

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from slmrec.artifacts import Artifact, canonical_json, digest_file, digest_text, open_artifact
-from slmrec.errors import ConfigError, SlmrecError, disk_trouble
+from slmrec.errors import ArtifactError, ConfigError, SlmrecError, disk_trouble
 from slmrec.processes import deadline
 from slmrec.progress import EventFile, LogLines, Progress, Silent
 from slmrec.registry.store import Registry
+from slmrec.registry.versions import MODEL
 from slmrec.signing import PrivateKey, read_private_key, read_public_key
 from slmrec.training.launch import rank_among_others, train_together
 from slmrec.visible import visible
@@ -38,7 +39,7 @@ CHECKPOINTS_VARIABLE = "SLMREC_CHECKPOINTS"
 DOWNLOADS_VARIABLE = "SLMREC_DOWNLOADS"
 """Set by the local run: the folder where a download that was stopped goes on."""
 EVIDENTLY_VARIABLE = "SLMREC_EVIDENTLY"
-"""Set by the local run: the folder that keeps Evidently's reports of all runs, for `evidently ui`."""
+"""Set by the local run: the folder that keeps Evidently's reports, for `evidently ui`."""
 TIMEOUT_VARIABLE = "SLMREC_TIMEOUT_MINUTES"
 """Set by the compiled pipeline: how long the step may take; a week when it is not set."""
 MOST_MINUTES = 527040.0
@@ -49,16 +50,26 @@ PUBLIC_KEY_VARIABLE = "SLMREC_PUBLIC_KEY"
 """Path or PEM of the key that models which serve have to be signed with; unset: nobody looks."""
 SIGNING_KEY_VARIABLE = "SLMREC_SIGNING_KEY"
 """Path or PEM of the key that `promote_model` signs with; unset: a person signs."""
-_USUAL_THRESHOLDS = gc.get_threshold()
-# A step imports half a million objects, none of them garbage: looked through again and again, they
-# took a fifth of the time to import torch and all.
-gc.set_threshold(100_000, *_USUAL_THRESHOLDS[1:])
+if TIMEOUT_VARIABLE in os.environ:
+    # A process that is a step. It imports half a million objects, none of them garbage.
+    gc.disable()
 
 
 def open_registry(place: str) -> Registry:
     """The registry at a place; where a public key is set, models in it have to be signed."""
     key = os.environ.get(PUBLIC_KEY_VARIABLE)
     return Registry(place, read_public_key(key) if key else None)
+
+
+def named_model(store: Registry, number: int, digest: str, progress: Progress) -> Artifact:
+    """A version's model, which has to be the one that `snapshot_source` named by its digest.
+
+    Raises `ArtifactError` when it is not, or is not whole, or not signed by whom one trusts.
+    """
+    artifact = store.artifact(number, MODEL, progress)
+    if artifact.digest != digest:
+        raise ArtifactError(f"{artifact.path}: another model than when this run began")
+    return artifact
 
 
 def signing_key() -> PrivateKey | None:
@@ -87,6 +98,11 @@ def step(
         signature = inspect.signature(function)
 
         @functools.wraps(function)
+        def work(progress: Progress, *args: P.args, **kwargs: P.kwargs) -> Metadata:
+            gc.enable()
+            return function(progress, *args, **kwargs)
+
+        @functools.wraps(work)
         def run(*args: P.args, **kwargs: P.kwargs) -> Metadata:
             bound = signature.bind(None, *args, **kwargs)
             arguments = {key: value for key, value in bound.arguments.items() if value is not None}
@@ -96,7 +112,6 @@ def step(
             who = f"{instance}, process {rank}" if rank else instance
             _event(progress, "started", {})
             started = time.monotonic()
-            _collect_as_usual()
 
             def failed(message: str, code: int = SlmrecError.exit_code) -> None:
                 _event(progress, "failed", {"message": message, "exit_code": code})
@@ -110,9 +125,9 @@ def step(
                 with held or contextlib.nullcontext(), deadline(60 * _timeout_minutes(), ended):
                     processes = _processes() if trains and rank is None else 1
                     if rank is not None:
-                        metadata = _part_of_step(function, progress, arguments, outputs)
+                        metadata = _part_of_step(work, progress, arguments, outputs)
                     elif processes == 1:
-                        metadata = function(progress, *args, **kwargs)
+                        metadata = work(progress, *args, **kwargs)
                     else:
                         metadata = train_together(
                             processes,
@@ -150,12 +165,6 @@ def step(
         return run
 
     return decorate
-
-
-@functools.cache
-def _collect_as_usual() -> None:
-    gc.freeze()  # what was imported stays, so nobody needs to look at it again
-    gc.set_threshold(*_USUAL_THRESHOLDS)
 
 
 def _part_of_step(

@@ -139,8 +139,11 @@ def run(
     else:
         print_summary(console, summary)
     refused = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
-    if require_promotion and summary["promoted"] is None and refused:
-        raise GateRefusal(f"not promoted; refused by: {', '.join(refused)}")
+    if require_promotion and summary["promoted"] is None and summary["gates"]:
+        if refused:
+            raise GateRefusal(f"not promoted; refused by: {', '.join(refused)}")
+        if summary["promotion"].startswith("refused"):  # of a model that somebody took back
+            raise GateRefusal(f"not promoted; {summary['promotion']}")
 
 
 @app.command(name="compile")

@@ -17,7 +17,7 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Where to listen; other than loopback only with a login.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.", min=0, max=65535)] = 8765,
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 8765,
     token: Annotated[
         str,
         typer.Option(

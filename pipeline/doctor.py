@@ -87,16 +87,20 @@ def _first(texts: list[str], separator: str) -> str:
     return separator.join(texts[:3]) + (" …" if len(texts) > 3 else "")
 
 
+def _there(home: Path) -> Path:
+    """The home, or the folder that it would be made in."""
+    return next(place for place in (home, *home.resolve().parents) if place.exists())
+
+
 def _home(home: Path) -> Finding:
-    place = next(p for p in (home, *home.resolve().parents) if p.exists())
+    place = _there(home)
     writable = os.access(place, os.W_OK)
     found = f"{home} {'writable' if writable else 'not writable'}"
     return Finding("home", found, writable, True, "choose another place with --home")
 
 
 def _space(home: Path) -> Finding:
-    place = next(p for p in (home, *home.resolve().parents) if p.exists())
-    free = shutil.disk_usage(place).free / 2**30
+    free = shutil.disk_usage(_there(home)).free / 2**30
     return Finding("free disk", f"{free:.0f} GB", free >= DISK_GB, False, f"{DISK_GB} GB are safe")
 
 

@@ -120,8 +120,9 @@ def fetch(
             if publish:
                 found["published"] = _publish(publish, collector, handles)
     except Timeout:
-        console.print(f"another fetch is at work in {home}; it does the same")
-        return
+        raise NotFetchedError(
+            f"{home}: another fetch is at work there; try again when it has ended"
+        ) from None
     found["there"] = len(handles) - len(new)
     _tell(console, as_json, found)
     if found["refused"]:

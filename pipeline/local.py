@@ -232,6 +232,11 @@ def verified(
                 print(f"cache: {artifact.path} is not used: it has changed since it was made")
                 return None
         metadata = next((artifact.metadata for artifact in artifacts.values()), {})
+        if metadata.get("reusable") is False:
+            print(
+                f"cache: {metadata.get('step', '?')} looks again, since something could not be read"
+            )
+            return None
         keep(
             {
                 "event": "cached",

@@ -149,8 +149,11 @@ def _named(users: str) -> list[str] | None:
         raise ConfigError(
             f"--users: found '{users}', expected 'all' or a file with a user id a line"
         )
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--users {users}: expected text in UTF-8, found other bytes") from error
+    return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 def _newest_sequences(home: Path) -> Path:

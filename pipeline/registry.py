@@ -227,13 +227,16 @@ def snooze(
 ) -> None:
     """Let drift be no reason to train until a moment; other reasons stay.
 
-    'trigger' starts no run for new data either until then.
+    'trigger' starts no run for new data either until then. A moment that has passed ends a snooze.
 
     Example: python -m pipeline registry snooze 2026-01-31T09:00:00+00:00 --reason "a sale"
     """
     registry = _registry(home, place)
     registry.snooze(until, reason=reason, actor=actor or getpass.getuser(), time=_now())
-    table_console().print(f"drift is no reason to train until {until}")
+    if datetime.fromisoformat(until) <= datetime.now(UTC):
+        table_console().print(f"{until} has passed, so drift is a reason to train again")
+    else:
+        table_console().print(f"drift is no reason to train until {until}")
 
 
 @app.command()

@@ -98,6 +98,11 @@ def release(
         )
 
 
+def _is_early(version: Version) -> bool:
+    """An alpha or a beta."""
+    return version.pre is not None and version.pre[0] != "rc"
+
+
 def checked(root: Path, text: str, cpu: str, gpu: str, today: str) -> Release:
     """The release, or `ConfigError` for what is not in order."""
     from pipeline.submission.bundle import check_image, is_mutable
@@ -107,7 +112,7 @@ def checked(root: Path, text: str, cpu: str, gpu: str, today: str) -> Release:
     except InvalidVersion:
         version = Version("0")
     final = len(version.release) == 3 and not (
-        version.epoch or version.local or version.is_devrelease
+        version.epoch or version.local or version.is_devrelease or _is_early(version)
     )
     if str(version) != text or not final or version.is_postrelease:
         raise ConfigError(f"version {text}: expected X.Y.Z, or X.Y.ZrcN before it")

@@ -69,13 +69,16 @@ def resources(
 
 
 def newest_summary(home: Path) -> Path:
-    """The summary of the newest run that finished. Raises `ConfigError` when there is none."""
-    found = sorted((home / "runs").glob("*/summary.json"))
-    if not found:
+    """The summary of the newest run that trained. Raises `ConfigError` when there is none."""
+    found = sorted((home / "runs").glob("*/summary.json"), reverse=True)
+    trained = (path for path in found if "train_teacher" in taken(path))
+    chosen = next(trained, None)
+    if chosen is None:
+        there = f"{len(found)} runs that trained nothing" if found else "no finished run"
         raise ConfigError(
-            f"{home / 'runs'}: no finished run; run the pipeline first, or name its --home"
+            f"{home / 'runs'}: {there}; run with --force first, or name a --home or a --run"
         )
-    return found[-1]
+    return chosen
 
 
 def taken(summary: Path) -> dict[str, tuple[float, float]]:

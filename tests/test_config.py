@@ -121,6 +121,22 @@ def test_section_survives_the_way_through_json() -> None:
             "variants: [{name: f, weights: float32}, {name: b, weights: int4, product_bytes: 8}]",
             "product_bytes needs weights 'int8'",
         ),
+        (
+            "distill_student: {layers: 1}\n"
+            "variants: [{name: f, weights: float32}, {name: b, layers: 3}]",
+            "'b' cannot be made: layers is 3, expected at most the student's 1",
+        ),
+        (
+            "train_teacher: {layers: 4}\ncache_teacher: {blocks: 2}\ndistill_student: {layers: 2}\n"
+            "variants: [{name: f, weights: float32}, {name: b, layers: 1, recovery: {}}]",
+            r"'b' cannot be made: recovery learns from a cache of 2 blocks",
+        ),
+        (
+            "distill_student: {feed_forward: 250}\n"
+            "variants: [{name: f, weights: float32}, {name: b, sparsity: {two_of_four: true}}]",
+            "'b' cannot be made: two_of_four of a student of feed_forward 250",
+        ),
+        ("variants: [{name: f, weights: float32}, {name: target_cold}]", "columns beside theirs"),
         ("variants: [{name: a}, {name: a}]", "not all different"),
         ("build_sequences: {test_share: 0.5, validation_share: 0.45}", "training data remain"),
         ("variants: [{name: teacher}]", "names of other models"),

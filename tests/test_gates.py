@@ -131,7 +131,7 @@ def test_too_few_users_refuse():
     assert refused(*good(users=200)) == set()
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None, "fast", True])
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "fast", True, 10**400])
 @pytest.mark.parametrize(
     ("path", "gate"),
     [

@@ -10,6 +10,7 @@ from benchmarks.speed.measured import Measured
 from benchmarks.speed.options import Options
 from benchmarks.speed.peers import PEERS, installed
 from pipeline.paths import ROOT
+from slmrec.artifacts import canonical_json, digest_file, digest_text
 
 CASES = {
     case.NAME: case.measure
@@ -31,7 +32,9 @@ def main() -> None:
         default=os.environ.get("SLMREC_BENCHMARK_LOG", "sample:users=20000,items=12000"),
         help="interactions for training and lists, as `python -m pipeline run` takes them",
     )
-    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "benchmark" / "speed")
+    parser.add_argument(
+        "--folder", type=Path, help="what is made of the log; by default one for log and settings"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -45,7 +48,7 @@ def main() -> None:
         parser.error(f"no case {unknown[0]!r}; there are {', '.join(CASES)}")
     options = Options(
         asked.log,
-        asked.folder,
+        asked.folder or folder_for(asked.log),
         asked.turns,
         asked.threads,
         chosen(parser, asked.peers),
@@ -61,6 +64,12 @@ def main() -> None:
     paths = [asked.results / f"{name}.json" for name in CASES]
     page.write(asked.results, [Measured.read(path) for path in paths if path.exists()])
     print(f"wrote {asked.results / 'README.md'}")
+
+
+def folder_for(log: str) -> Path:
+    """Of a log and the settings that models have, so that neither is measured under another's name."""
+    made_of = canonical_json([log, digest_file(ROOT / "pipeline" / "configs" / "default.yaml")])
+    return ROOT / "var" / "benchmark" / "speed" / digest_text(made_of)[:12]
 
 
 def chosen(parser: argparse.ArgumentParser, words: str) -> list[str]:

@@ -59,7 +59,9 @@ def measure(options: Options) -> Measured:
         alone = [taken["ingest_interactions"][0] + taken["build_sequences"][0] for taken in runs]
         for side in loaders:
             its = [turn[side.name]["seconds"] for turn in loaded]
-            versions |= loaded[0][side.name]["versions"]
+            peer = side.name.split("'")[0]
+            told = loaded[0][side.name]["versions"]
+            versions |= {f"{peer}: {package}": text for package, text in told.items()}
             figures += [
                 Figure(f"{side.name}, {called}", "together", "s", Spread.of(its)),
                 Figure(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from slmrec.models.machine import this_machine
+from slmrec.training.precision import processor_has_bfloat16
 
 SIZE = 2048
 RUNS = 15
@@ -17,14 +18,17 @@ BYTES = 2**30
 
 
 def describe() -> dict[str, Any]:
-    """The machine and what it reached: GFLOP/s of a square product, GB/s of a copy."""
+    """The machine and what it reached: GFLOP/s of a square product, GB/s of a copy.
+
+    bfloat16 is left out where the processor has no instructions for it: a product would take minutes.
+    """
+    kinds = {"float32": torch.float32}
+    if processor_has_bfloat16():
+        kinds["bfloat16"] = torch.bfloat16
     return {
         **this_machine(),
         "python": platform.python_version(),
-        "peak_gflops": {
-            name: round(product_gflops(kind), 1)
-            for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
-        },
+        "peak_gflops": {name: round(product_gflops(kind), 1) for name, kind in kinds.items()},
         "copy_gb_per_second": round(copy_rate(), 1),
     }
 

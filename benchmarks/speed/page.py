@@ -42,16 +42,15 @@ def write(folder: Path, cases: Sequence[Measured]) -> None:
 def section(case: Measured) -> list[str]:
     """A case as Markdown."""
     limits = case.machine
-    peaks = limits["peak_gflops"]
+    peaks = ", ".join(f"in {kind} {rate:,.0f}" for kind, rate in limits["peak_gflops"].items())
     settings = ", ".join(f"{name} {value}" for name, value in case.settings.items())
     lines = [
         f"## {case.title}",
         "",
         f"`{COMMAND} CASES={case.case}` · {settings}.",
         "",
-        f"{limits['processor']}, {limits['threads']} threads: {peaks['float32']:,.0f} GFLOP/s of a "
-        f"square product in float32, {peaks['bfloat16']:,.0f} in "
-        f"bfloat16, {limits['copy_gb_per_second']:g} GB/s of a copy.",
+        f"{limits['processor']}, {limits['threads']} threads: {peaks} GFLOP/s of a square product, "
+        f"{limits['copy_gb_per_second']:g} GB/s of a copy.",
         "",
     ]
     if case.ratios:
@@ -108,7 +107,7 @@ def bars(case: Measured) -> plt.Figure:
         [one.value.high - one.value.median for one in chosen],
     ]
     peers = {name.split(":")[0] for name in case.versions if ":" in name}
-    colours = [THEIRS if one.side.split()[0] in peers | {"pandas"} else OURS for one in chosen]
+    colours = [THEIRS if one.side.startswith((*peers, "pandas")) else OURS for one in chosen]
     axes.barh(places, middle, xerr=ends, color=colours, error_kw={"elinewidth": 1})
     axes.set_yticks(places, [one.side for one in chosen])
     axes.invert_yaxis()

@@ -11,8 +11,8 @@ from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
 from slmrec.drift.retraining import decide, known_share, newer_than
+from slmrec.errors import ArtifactError
 from slmrec.progress import Progress
-from slmrec.registry.channels import Channels
 from slmrec.registry.versions import ITEM_TABLE, MODEL
 
 KIND = "decision"
@@ -30,17 +30,22 @@ def run(
     config: str,
     decision: str,
 ) -> dict[str, Any]:
-    """Publish `retrain` and `reason`; `registry` and the digests may be empty."""
+    """Publish `retrain` and `reason`; digests may be empty, and nothing yet in the registry."""
     settings = DecideRetraining.from_json(config)
     data = load_sequences(sequences)
-    store = open_registry(registry) if registry else None
-    production = store.production() if store else None
+    store = open_registry(registry)
+    production = store.production()
     new = newer_than(data, production.data.last) if production else data.interactions
     share = 1.0
-    if store is not None and production is not None:
-        items = store.artifact(production.number, MODEL).file(ITEM_TABLE)
-        share = known_share(data, pl.read_parquet(items))
-    channels = store.channels() if store else Channels()
+    if production is not None:
+        try:
+            items = store.artifact(production.number, MODEL, progress).file(ITEM_TABLE)
+            share = known_share(data, pl.read_parquet(items))
+        except ArtifactError as error:
+            progress.say(
+                f"version {production.number} cannot be asked which items it knows: {error}"
+            )
+    channels = store.channels()
     made = decide(
         verdict,
         production,

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components.runtime import open_registry, step
+from components.runtime import named_model, open_registry, step
 from slmrec.artifacts import Artifact, open_artifact, write_json
 from slmrec.config import EvaluateModels
 from slmrec.data.sequences import Sequences, load_sequences
@@ -32,7 +32,6 @@ from slmrec.models.popularity import Popularity
 from slmrec.models.servable import Servable
 from slmrec.models.transitions import Transitions
 from slmrec.progress import Progress
-from slmrec.registry.versions import MODEL
 
 
 @step("evaluate_models", outputs=("evaluation", "timings", "metrics", "page", "card"))
@@ -156,7 +155,7 @@ def _serving(
     """
     number, _, digest = production.partition(" ")
     try:
-        artifact = _served_model(registry, int(number), digest)
+        artifact = named_model(open_registry(registry), int(number), digest, progress)
         servable = Servable(artifact, threads)
         translated = TranslatedServable(servable, histories.item_table, PRODUCTION)
     except ArtifactError as error:
@@ -167,13 +166,6 @@ def _serving(
         "log"
     )
     return translated
-
-
-def _served_model(registry: str, number: int, digest: str) -> Artifact:
-    artifact = open_registry(registry).artifact(number, MODEL)
-    if artifact.digest != digest:
-        raise ArtifactError(f"{artifact.path}: another model than when this run began")
-    return artifact
 
 
 def _require_same_sequences(model: Artifact, sequences: Artifact) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.runtime import EVIDENTLY_VARIABLE, ROOT, open_registry, step
+from components.runtime import EVIDENTLY_VARIABLE, ROOT, named_model, open_registry, step
 from slmrec.artifacts import open_artifact, publish
 from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.drift.examples import Names
-from slmrec.drift.handed_out import HandedOut, read_handed_out
+from slmrec.drift.handed_out import HandedOut, handed_out_digest, read_handed_out
 from slmrec.drift.monitor import monitor
 from slmrec.drift.report import KIND, write_report
 from slmrec.drift.serving import Serving
 from slmrec.drift.thresholds import DriftThresholds
-from slmrec.errors import ArtifactError
+from slmrec.errors import ArtifactError, DataError
 from slmrec.models.item_map import TranslatedServable
 from slmrec.models.servable import Servable
 from slmrec.policy import load_policy
 from slmrec.progress import Progress
 from slmrec.registry.store import Registry
-from slmrec.registry.versions import MODEL, Version
+from slmrec.registry.versions import Version
 from slmrec.storage.files import fetch
 
 POLICY = ROOT / "validation" / "drift.yaml"
@@ -45,12 +46,15 @@ def run(
     thresholds = load_policy(POLICY, DriftThresholds)
     data = load_sequences(sequences)
     assert data.artifact is not None
-    production = asked = None
+    production = asked = handed_out = None
+    unopened = False
     if serving:
         named = json.loads(serving)
         store = open_registry(registry)
         production = store.version(named["version"])
-        asked = _serving(store, production, named["previous"], data, progress)
+        asked = _serving(store, production, named, data, progress)
+        handed_out = _handed_out(settings.recommendations, named["recommendations"], data)
+        unopened = asked is None or (asked.previous is None and named["previous"] is not None)
     found = monitor(
         data,
         settings,
@@ -60,12 +64,9 @@ def run(
         order_only=data.artifact.json("card.json")["order_only"],
         serving=asked,
         categories=_categories(data),
-        handed_out=_handed_out(settings.recommendations, data),
+        handed_out=handed_out,
     )
-    properties: dict[str, Any] = {
-        "verdict": found.verdict,
-        "production": production.number if production else None,
-    }
+    properties: dict[str, Any] = {"verdict": found.verdict}
     inputs = {"sequences": data.artifact}
     with publish(
         Path(report), KIND, config=config, inputs=inputs, properties=properties
@@ -95,21 +96,26 @@ def run(
         "reason": found.reason,
         "alarms": len(alarms),
         "windows": len(found.comparisons),
+        # What could not be opened may be mended by the next run: then it is to be asked.
+        "reusable": False if unopened else None,
     }
 
 
 def _serving(
     store: Registry,
     production: Version,
-    earlier: int | None,
+    named: Mapping[str, Any],
     data: Sequences,
     progress: Progress,
 ) -> Serving | None:
     """What serves and what served before it, asked in this log's numbers; none where it cannot be."""
-    model = _opened(store, production.number, data, progress)
+    model = _opened(store, production.number, named["models"][0], data, progress)
     if model is None:
         return None
-    previous = None if earlier is None else _opened(store, earlier, data, progress)
+    earlier = named["previous"]
+    previous = (
+        None if earlier is None else _opened(store, earlier, named["models"][1], data, progress)
+    )
     facts = production.data
     return Serving(
         model,
@@ -121,19 +127,24 @@ def _serving(
 
 
 def _opened(
-    store: Registry, number: int, data: Sequences, progress: Progress
+    store: Registry, number: int, digest: str, data: Sequences, progress: Progress
 ) -> TranslatedServable | None:
     try:
-        servable = Servable(store.artifact(number, MODEL, progress))
+        servable = Servable(named_model(store, number, digest, progress))
     except ArtifactError as error:
         progress.say(f"version {number} cannot be asked what it would list: {error}")
         return None
     return TranslatedServable(servable, data.item_table, f"version {number}")
 
 
-def _handed_out(place: str, data: Sequences) -> HandedOut | None:
+def _handed_out(place: str, digest: str, data: Sequences) -> HandedOut | None:
     if not place:
         return None
+    if (found := handed_out_digest(place)) != digest:
+        raise DataError(
+            f"monitor_drift.recommendations: {place} changed since the run began (digest {found[:12]}, "
+            f"snapshot_source found {digest[:12]}); start the run again"
+        )
     with TemporaryDirectory() as folder:
         return read_handed_out(fetch(place, Path(folder)), data)
 

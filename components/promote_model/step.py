@@ -57,18 +57,18 @@ def run(
     metrics = measured.json("metrics.json")
     chosen = str(timed.json("choice.json")["name"])
     candidate = _candidate(chosen, candidates)
+    facts = data_facts(data)
     gates = check_gates(
         metrics,
         timed.json("timings.json"),
         candidate=chosen,
-        newest=data_facts(data).last,
+        newest=facts.last,
         sequences_digest=data.artifact.digest,
         evaluated_digest=measured.inputs.get("sequences", ""),
         judged_production=measured.inputs.get("production", ""),
         production=_known(production),
         policy=policy,
     )
-    facts = data_facts(data)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made_of = (candidate.digest, code_digest, settings_digest)
     if production is not None and made_of == _made_of(production):
@@ -147,7 +147,7 @@ def _settle(
     if taken_back and not refused:
         reason = (
             f"refused: this model was rolled back or rejected as version {taken_back[-1]}; if that was "
-            f"wrong, promote it by hand: registry promote {version.number}"
+            f"wrong, promote it by hand: registry promote {version.number} --reason …"
         )
         store.refuse(version.number, reason=reason, actor=ACTOR, time=now, evidence=evidence)
         return None, reason
@@ -159,11 +159,11 @@ def _settle(
         return None, reason
     reason = f"passed all {len(gates)} gates"
     if approval == "manual":
-        return None, f"{reason}; waits for a person: registry promote {version.number}"
+        return None, f"{reason}; waits for a person: registry promote {version.number} --reason …"
     if store.signatures.missing(version.number):
         return None, (
-            f"{reason}; waits for a signature: registry sign {version.number}, then registry promote "
-            f"{version.number}"
+            f"{reason}; waits for a signature: registry sign {version.number} --key …, then registry "
+            f"promote {version.number} --reason …"
         )
     try:
         store.promote(

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from components.runtime import step
+from components.runtime import open_registry, step
 from slmrec.artifacts import canonical_json
 from slmrec.config import MonitorDrift
 from slmrec.data.source import snapshot
+from slmrec.drift.handed_out import handed_out_digest
 from slmrec.progress import Progress
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import ITEM_TABLE, MODEL, Version
@@ -33,7 +34,7 @@ def run(
     """
     began = started or datetime.now(UTC).isoformat(timespec="seconds")
     digest = snapshot(interactions, items)
-    store = Registry(registry)
+    store = open_registry(registry)
     production = store.production()
     previous = serving = ""
     if production is not None:
@@ -66,6 +67,6 @@ def _serving(store: Registry, production: Version, drift: MonitorDrift) -> dict[
         "version": production.number,
         "previous": earlier,
         "models": [store.version(number).model_digest for number in asked],
-        "signed": [store.signatures.has(number) for number in asked],
-        "recommendations": snapshot(drift.recommendations, "") if drift.recommendations else "",
+        "signatures": [store.signatures.identity(number) for number in asked],
+        "recommendations": handed_out_digest(drift.recommendations),
     }

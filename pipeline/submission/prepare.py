@@ -61,13 +61,13 @@ def bundle_for(to: Service, work: Work, started: str) -> Bundle:
         raise ConfigError(f"{PIPELINE_FILE}: not there; run 'python -m pipeline compile'") from None
     if not work.image:
         _check_pinned_code()
+        if is_mutable(images.PYTHON):
+            raise ConfigError(
+                "--image: missing; it is pulled from a registry, so name it in full: NAME@sha256:…"
+            )
     if to is Service.VERTEX:
         if work.deployment is not None:
             raise ConfigError("--deployment: only for --target kfp; Vertex runs no pods of yours")
-        if not work.image and is_mutable(images.PYTHON):
-            raise ConfigError(
-                "--image: missing; Vertex pulls it from a registry, so name it in full"
-            )
         return make_bundle(compiled, parameters, work.image)
     if work.deployment is None:
         return make_bundle(compiled, parameters, work.image)

@@ -78,6 +78,11 @@ class GateRefusal(SlmrecError):
     exit_code = 5
 
 
+def first_line(error: BaseException | str) -> str:
+    """What an error says, short enough to be part of another message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
 @contextlib.contextmanager
 def naming(place: Path) -> Iterator[None]:
     """Have a disk's error that names no file name `place`, as when a write fails."""

@@ -43,10 +43,15 @@ class LogLines:
         self._name = name
         self._every = every_seconds
         self._started = self._last = time.monotonic()
+        self._share = 0.0
 
     def update(self, done: float, total: float, note: str = "") -> None:
         """Print the share done and an estimate of the time left."""
         now = time.monotonic()
+        share = done / max(total, 1)
+        if share < self._share:  # another part of the work begins
+            self._started = now
+        self._share = share
         if now - self._last < self._every and done < total:
             return
         self._last = now

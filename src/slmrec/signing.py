@@ -75,7 +75,7 @@ def sign(model: Artifact, key: PrivateKey) -> bytes:
     bundle = {
         "mediaType": _BUNDLE,
         "verificationMaterial": {
-            "publicKey": {"hint": _hint(key.public_key())},
+            "publicKey": {"hint": hint(key.public_key())},
             "tlogEntries": [],
         },
         "dsseEnvelope": {
@@ -141,7 +141,8 @@ def _encoded(payload: bytes) -> bytes:
     return f"DSSEv1 {len(_PAYLOAD)} {_PAYLOAD} {len(payload)} ".encode() + payload
 
 
-def _hint(key: PublicKey) -> str:
+def hint(key: PublicKey) -> str:
+    """What names a key in a signature: SHA-256 of its PEM, in hexadecimal."""
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(pem).hexdigest()
 

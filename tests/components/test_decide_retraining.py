@@ -68,9 +68,8 @@ def ask(sequences, tmp_path):
     return ask
 
 
-@pytest.mark.parametrize("registry", ["", "none"])
-def test_training_has_a_reason_when_there_is_no_registry(ask, registry, tmp_path):
-    made = ask(registry and str(tmp_path / registry))
+def test_training_has_a_reason_when_there_is_no_registry(ask, tmp_path):
+    made = ask(str(tmp_path / "none"))
     assert made["retrain"] is True
     assert made["reason"] == "there is no production model yet"
 
@@ -103,6 +102,14 @@ def test_training_has_a_reason_when_the_log_is_about_other_items(ask, make_regis
     made = ask(registry)
     assert made["retrain"] is True
     assert "only 0% of the interactions" in made["reason"]
+
+
+def test_a_production_that_cannot_be_opened_hinders_no_training(ask, make_registry, capsys):
+    registry = make_registry(interactions=4, last=40)
+    (Path(registry) / "versions" / "000001" / "model" / "items.parquet").write_bytes(b"x")
+    assert ask(registry)["retrain"] is False
+    assert "version 1 cannot be asked which items it knows" in capsys.readouterr().err
+    assert ask(registry, force=True)["retrain"] is True
 
 
 def test_what_people_decided_is_heeded(ask, make_registry):

@@ -54,8 +54,16 @@ def save_log(path, turned, *, order_only=False):
     return str(path)
 
 
-def serving(version, previous=None):
-    return json.dumps({"version": version, "previous": previous})
+def serving(registry, version, previous=None, recommendations=""):
+    """What `snapshot_source` would say."""
+    asked = [number for number in (version, previous) if number is not None]
+    named = {
+        "version": version,
+        "previous": previous,
+        "models": [registry.version(number).model_digest for number in asked],
+        "recommendations": recommendations,
+    }
+    return json.dumps(named)
 
 
 def run_step(*arguments, workspace=""):
@@ -132,7 +140,7 @@ def test_production_is_asked_where_there_is_one(tmp_path):
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
         register(registry, tmp_path, number, trained_until=2 * 10**6)
-    run_step(sequences, registry.place, serving(2, 1), CONFIG, str(tmp_path / "report"))
+    run_step(sequences, registry.place, serving(registry, 2, 1), CONFIG, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (2, 1)
     statistics = {one["name"]: one for one in found["statistics"]}
@@ -159,7 +167,7 @@ def test_the_version_that_was_named_is_asked_when_another_serves_by_now(tmp_path
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
         register(registry, tmp_path, number, trained_until=2 * 10**6)
-    run_step(sequences, registry.place, serving(1), CONFIG, str(tmp_path / "report"))
+    run_step(sequences, registry.place, serving(registry, 1), CONFIG, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (1, None)
 
@@ -172,10 +180,49 @@ def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, c
     register(registry, tmp_path, 1, trained_until=10**6)
     (tmp_path / "registry" / "versions" / "000001" / "model" / "layers.onnx").write_bytes(b"x")
     config = MonitorDrift(min_users=1000).to_json()
-    run(sequences, registry.place, serving(1), config, str(tmp_path / "report"))
+    named = serving(registry, 1)
+    metadata = run(sequences, registry.place, named, config, str(tmp_path / "report"))
     assert "version 1 cannot be asked what it would list" in capsys.readouterr().err
+    assert metadata["reusable"] is False  # it may be mended
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert found["production"] is None
+
+
+def test_another_model_under_the_number_that_was_named_is_not_asked(tmp_path, capsys):
+    from components.monitor_drift.step import run
+
+    sequences = save_log(tmp_path / "sequences", turned=False)
+    registry = Registry(tmp_path / "registry")
+    register(registry, tmp_path, 1, trained_until=10**6)
+    named = json.loads(serving(registry, 1))
+    named["models"] = ["0" * 64]
+    config = MonitorDrift(min_users=1000).to_json()
+    run(sequences, registry.place, json.dumps(named), config, str(tmp_path / "report"))
+    assert "another model than when this run began" in capsys.readouterr().err
+
+
+def test_lists_that_changed_since_the_run_began_are_refused(tmp_path, capsys):
+    from components.monitor_drift.step import run
+
+    sequences = save_log(tmp_path / "sequences", turned=False)
+    registry = Registry(tmp_path / "registry")
+    register(registry, tmp_path, 1, trained_until=10**6)
+    (tmp_path / "lists.parquet").write_bytes(b"others")
+    config = MonitorDrift(min_users=1000, recommendations=str(tmp_path / "lists.parquet"))
+    named = serving(registry, 1, recommendations="0" * 64)
+    with pytest.raises(SystemExit):
+        run(sequences, registry.place, named, config.to_json(), str(tmp_path / "report"))
+    assert "lists.parquet changed since the run began" in capsys.readouterr().err
+
+
+def test_lists_are_not_looked_for_before_a_model_serves(tmp_path):
+    from components.monitor_drift.step import run
+
+    sequences = save_log(tmp_path / "sequences", turned=False)
+    config = MonitorDrift(min_users=1000, recommendations=str(tmp_path / "none.parquet"))
+    metadata = run(sequences, "", "", config.to_json(), str(tmp_path / "report"))
+    assert metadata["verdict"] == "not enough data"
+    assert "reusable" not in metadata
 
 
 def test_the_report_says_so_when_data_do_not_suffice(tmp_path):

@@ -247,6 +247,6 @@ def test_a_candidate_waits_for_a_person_when_approval_is_manual(workshop):
     _, promotion = workshop.promote(config=config)
     assert all(gate["passed"] for gate in promotion["gates"])
     assert promotion["promoted"] is None
-    assert promotion["reason"].endswith("waits for a person: registry promote 1")
+    assert promotion["reason"].endswith("waits for a person: registry promote 1 --reason …")
     assert workshop.registry.production() is None
     assert workshop.registry.candidate().number == 1

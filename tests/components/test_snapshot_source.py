@@ -2,7 +2,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from components.runtime import PUBLIC_KEY_VARIABLE
 from components.snapshot_source.step import run
 from slmrec.config import MonitorDrift
 from slmrec.registry.store import Registry
@@ -32,6 +35,12 @@ def test_the_process_ends_with_two_when_the_source_is_missing(tmp_path, capsys):
     assert "absent.csv: no such file" in capsys.readouterr().err
 
 
+def pem(key):
+    """The public half as text."""
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public.decode()
+
+
 def serve(registry, folder, number):
     """A version of its own bytes that serves from now on."""
     model, evaluation, timings = (
@@ -46,7 +55,7 @@ def serve(registry, folder, number):
     return version
 
 
-def test_who_serves_is_named_with_all_that_a_look_at_drift_hangs_on(tmp_path):
+def test_who_serves_is_named_with_all_that_a_look_at_drift_hangs_on(tmp_path, monkeypatch):
     registry = Registry(tmp_path / "registry")
     lists = tmp_path / "lists.csv"
     lists.write_text("user_id,items")
@@ -58,11 +67,18 @@ def test_who_serves_is_named_with_all_that_a_look_at_drift_hangs_on(tmp_path):
     first = serve(registry, tmp_path, 1)
     alone = named()
     assert (alone["version"], alone["previous"]) == (1, None)
-    assert (alone["models"], alone["signed"]) == ([first.model_digest], [False])
+    assert alone["models"] == [first.model_digest]
     assert alone["recommendations"] == ""
     given = named(drift)["recommendations"]
     lists.write_text("user_id,items\nu1,i1")
     assert named(drift)["recommendations"] not in ("", given)
+    key = ec.generate_private_key(ec.SECP256R1())
+    registry.signatures.add(1, key)
+    signed = named()["signatures"]
+    assert signed != alone["signatures"]
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, pem(key))
+    assert named()["signatures"] not in (signed, alone["signatures"])
+    monkeypatch.delenv(PUBLIC_KEY_VARIABLE)
     second = serve(registry, tmp_path, 2)
     after = named()
     assert (after["version"], after["previous"]) == (2, 1)
@@ -76,4 +92,6 @@ def test_the_process_ends_with_two_when_handed_out_lists_are_missing(tmp_path, c
     with pytest.raises(SystemExit) as caught:
         run("sample:", "", registry.place, WHEN, drift)
     assert caught.value.code == 2
-    assert "absent.parquet: no such file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "monitor_drift.recommendations: " in said
+    assert "absent.parquet: no such file" in said

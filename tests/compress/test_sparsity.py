@@ -11,6 +11,7 @@ from slmrec.compress.sparsity import (
     sparsify,
     wanda_mask,
 )
+from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder, DecoderShape
 
 SAMPLE = [np.asarray(history, dtype=np.int32) for history in ([1, 2, 3], [4, 5], [6])]
@@ -42,7 +43,7 @@ def test_two_of_every_four_neighbours_stay_when_the_pattern_says_so() -> None:
 
 
 def test_rows_of_another_length_are_refused_by_two_of_four() -> None:
-    with pytest.raises(ValueError, match="expected a multiple of 4"):
+    with pytest.raises(ConfigError, match="expected a multiple of 4"):
         wanda_mask(torch.ones(1, 6), torch.ones(6), Pattern(two_of_four=True))
 
 

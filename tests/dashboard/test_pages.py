@@ -172,6 +172,7 @@ def test_a_summary_cannot_point_outside_of_the_home(home, tmp_path, open_client)
         b"null",
         b'{"drift": 3, "steps": [1], "data": [], "places": {"a.b": 2}}',
         b'{"seconds": NaN, "steps": [{"seconds": 1e999}], "drift": {"alarms": [{}]}}',
+        b'{"seconds": 1' + b"0" * 400 + b', "models": [{"bytes": 1' + b"0" * 400 + b"}]}",
         b'{"started": "2026", "data": {"last": 1e300}, "gates": [{}], "models": [{"metrics": 3}]}',
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slmrec.artifacts import open_artifact, publish
 from slmrec.columns import Interactions
-from slmrec.config import BuildSequences, IngestInteractions
+from slmrec.config import BuildSequences, ColumnNames, IngestInteractions
 from slmrec.data.build import build, write_sequences
 from slmrec.data.ingest import ingest
 from slmrec.data.item_reader import no_items
@@ -142,6 +142,35 @@ def test_the_file_is_refused_when_it_ends_early(tmp_path):
     source.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DataError, match=r"log\.csv\.gz"):
         ingest(str(source), "", IngestInteractions(), tmp_path, Silent())
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n", b"\n\n"])
+def test_a_file_of_empty_lines_is_refused_by_its_name(tmp_path, content):
+    source = tmp_path / "log.csv"
+    source.write_bytes(content)
+    with pytest.raises(DataError, match=r"log\.csv: the file is empty"):
+        ingest(str(source), "", IngestInteractions(), tmp_path, Silent())
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"columns": ColumnNames(rating="starz"), "min_rating": 3}, "no column 'starz'"),
+        ({"columns": ColumnNames(rating="starz")}, "no column 'starz'"),
+    ],
+)
+def test_a_rating_that_was_named_has_to_be_there(tmp_path, asked, message):
+    source = tmp_path / "log.csv"
+    source.write_text("user,item,timestamp,rating\nu1,i1,1,5\n")
+    with pytest.raises(DataError, match=message):
+        ingest(str(source), "", IngestInteractions(**asked), tmp_path, Silent())
+
+
+def test_ratings_are_asked_for_when_low_ones_are_to_be_left_out(tmp_path):
+    source = tmp_path / "log.csv"
+    source.write_text("user,item,timestamp\nu1,i1,1\n")
+    with pytest.raises(DataError, match="no column for rating"):
+        ingest(str(source), "", IngestInteractions(min_rating=3), tmp_path, Silent())
 
 
 def test_the_file_is_refused_when_it_has_a_header_only(tmp_path):

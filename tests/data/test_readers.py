@@ -78,6 +78,18 @@ def test_the_same_rows_are_read_when_the_format_differs(tmp_path, name, content)
         assert rows(tmp_path / file) == expected, file
 
 
+@pytest.mark.parametrize("before", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n"])
+def test_empty_lines_before_the_header_are_no_rows(tmp_path, before):
+    ends = b"\r\n" if b"\r" in before else b"\n"
+    path = tmp_path / "log.csv"
+    path.write_bytes(before + b"user_id,item_id,timestamp" + ends + b"u1,i1,10" + ends)
+    assert rows(path) == [(2 + before.count(b"\n"), "u1", "i1", "10", None)]
+    items = tmp_path / "items.csv"
+    items.write_bytes(before + b"item_id,title" + ends + b"i1,One" + ends)
+    read = read_items(str(items), AUTO, tmp_path / "scratch", Silent())
+    assert read["item_id"].to_list() == ["i1"]
+
+
 def test_parquet_is_read_when_its_columns_are_typed(tmp_path):
     path = tmp_path / "log.parquet"
     times = pl.Series([10_000, 20_000]).cast(pl.Datetime("ms"))

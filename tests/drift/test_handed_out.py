@@ -90,6 +90,19 @@ def test_nobody_was_given_a_list_whom_the_window_has(sequences, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [("user_id", [1], "Int64"), ("items", ["i1 i2"], "String"), ("model_version", [3], "Int64")],
+)
+def test_a_column_of_another_kind_is_named(sequences, tmp_path, column, values, found):
+    columns = {"user_id": ["ann"], "items": [["i1"]], "model_version": ["3"], column: values}
+    pl.DataFrame(columns).write_parquet(tmp_path / "lists.parquet")
+    with pytest.raises(
+        DataError, match=rf"lists\.parquet: its column {column} is {found}, expected"
+    ):
+        read_handed_out(tmp_path / "lists.parquet", sequences)
+
+
 @pytest.mark.parametrize("content", [b"x", None])
 def test_a_file_that_holds_no_lists_is_named(sequences, tmp_path, content):
     path = tmp_path / "other.parquet"

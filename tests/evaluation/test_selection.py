@@ -90,6 +90,13 @@ def test_any_variant_keeps_the_quality_of_a_student_that_hits_nothing():
     assert choose_candidate(student, [variant("a", ndcg=0.0)], CONFIG).name == "a"
 
 
+def test_the_best_is_chosen_when_a_student_hits_nothing_and_no_variant_lists_what_it_lists():
+    student = dataclasses.replace(STUDENT, ndcg=0.0)
+    choice = choose_candidate(student, [variant("a", ndcg=0.0, overlap=0.0)], CONFIG)
+    assert choice.name == "a"
+    assert "0.0% below" in choice.reason
+
+
 def test_a_choice_is_refused_when_there_is_no_variant():
     with pytest.raises(ConfigError, match="variants"):
         choose_candidate(STUDENT, [], CONFIG)

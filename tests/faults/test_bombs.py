@@ -121,6 +121,13 @@ def test_pages_are_believed_and_not_the_footer_when_they_differ(
         check_pages(path, ["user"], 100)
 
 
+@pytest.mark.parametrize("inner", [3, 7])
+def test_a_page_header_is_refused_when_it_claims_more_than_it_can_hold(inner: int) -> None:
+    header = bytes([0xF0 | inner, *[0xFF] * 8, 0x01])  # a list of 2^57 or so
+    with pytest.raises(ValueError, match="a longer list than its page header"):
+        parquet_pages._after(header, 0, 9, 0)
+
+
 def test_a_large_log_is_read_when_the_setting_allows_its_growth(tmp_path: Path) -> None:
     path = tmp_path / "log.csv.gz"
     # Twenty million bytes that pack 400 times: ten people, each with one item, a moment apart.

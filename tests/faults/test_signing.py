@@ -215,7 +215,7 @@ def test_a_run_signs_what_it_promotes_when_it_has_the_key(
     workshop = Workshop(tmp_path, tmp_path / "registry")
     metadata, content = workshop.promote()
     assert (metadata["promoted"], content["promoted"]) == (0, None)
-    assert "waits for a signature: registry sign 1" in content["reason"]
+    assert "waits for a signature: registry sign 1 --key …" in content["reason"]
     monkeypatch.setenv(SIGNING_KEY_VARIABLE, str(tmp_path / "signing.pem"))
     assert workshop.promote()[0]["promoted"] == 1
     model = open_registry(workshop.registry.place).artifact(1, "model")

@@ -108,6 +108,11 @@ class TestVerifiedCache:
         artifact = SimpleNamespace(path=str(stored), metadata={})
         assert verified(lambda key: {"thing": artifact}, print)("key") is None
 
+    def test_result_is_not_used_when_the_step_said_so(self, stored: Path) -> None:
+        metadata = {"digests": {"thing": open_artifact(stored).digest}, "reusable": False}
+        artifact = SimpleNamespace(path=str(stored), metadata=metadata)
+        assert verified(lambda key: {"thing": artifact}, print)("key") is None
+
     def test_result_is_not_used_when_its_folder_is_gone(self, tmp_path: Path) -> None:
         assert self.look_up(tmp_path / "gone", "x", []) is None
 

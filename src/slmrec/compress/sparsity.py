@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slmrec.compress.watching import watch
+from slmrec.errors import ConfigError
 from slmrec.models.decoder import Decoder
 from slmrec.models.scorer import History
 
@@ -114,8 +115,9 @@ def _strongest(strength: Tensor, pattern: Pattern) -> Tensor:
     """The entries that stay in each row, equal ones by their place."""
     if pattern.two_of_four:
         if strength.shape[1] % GROUP:
-            raise ValueError(
-                f"2:4 sparsity of a matrix with {strength.shape[1]} columns, expected a multiple of 4"
+            raise ConfigError(
+                f"sparsity.two_of_four of a matrix with {strength.shape[1]} columns, expected a "
+                "multiple of 4; keep other shares of heads and feed-forward channels"
             )
         groups = strength.view(len(strength), -1, GROUP)
         return _top(groups, KEPT_OF_GROUP).flatten(1)

@@ -30,7 +30,7 @@ class ColumnNames(Section):
     timestamp: str = ""
     """When: seconds or fractions of them since 1970, or a date with or without a time."""
     rating: str = ""
-    """How much it was liked; read where `min_rating` is set."""
+    """How much it was liked: a number; a row with something else goes to the quarantine."""
     title: str = ""
     """In a table of items: what people call the item."""
     category: str = ""

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from slmrec.columns import Ranks
 from slmrec.config.data import (
     BuildSequences,
     DecideRetraining,
@@ -17,8 +18,11 @@ from slmrec.config.student import DistillStudent, Variant
 from slmrec.config.teacher import CacheTeacher, TrainTeacher
 from slmrec.config.training import PretrainItems
 
-RESERVED = frozenset({"popularity", "transitions", "sasrec", "teacher", "student", "production"})
-"""Names of models that no variant may have."""
+RESERVED = frozenset(
+    {"popularity", "transitions", "sasrec", "teacher", "student", "production"}
+    | {Ranks.USER_INDEX, Ranks.TARGET, Ranks.TARGET_COLD}
+)
+"""Names of models, and of columns beside theirs in `ranks.parquet`, that no variant may have."""
 
 
 class PipelineConfig(Section):
@@ -84,7 +88,8 @@ class PipelineConfig(Section):
         reserved = RESERVED & set(names)
         if reserved:
             raise ValueError(
-                f"variants: {sorted(reserved)} are names of other models; choose others"
+                f"variants: {sorted(reserved)} are names of other models or of columns beside theirs; "
+                "choose others"
             )
         if not names:
             raise ValueError("variants: none given, expected at least one compressed student")
@@ -99,9 +104,13 @@ class PipelineConfig(Section):
             )
         if self.distill_student.width is None and self.train_teacher.kind == "pretrained":
             return  # the width is that of a checkpoint
-        width = self.distill_student.width or self.train_teacher.width
+        student, blocks = self.distill_student, self.cache_teacher.blocks
+        width = student.width or self.train_teacher.width
+        feed_forward = student.feed_forward or self.train_teacher.feed_forward
         for variant in self.variants:
-            reason = variant.misfit(width)
+            reason = variant.misfit(width) or variant.unreachable(
+                width, feed_forward, student.layers, blocks
+            )
             if reason:
                 raise ValueError(f"variants: '{variant.name}' cannot be made: {reason}")
 

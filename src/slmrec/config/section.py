@@ -1,11 +1,11 @@
 """What every section of the configuration is: frozen, typed, and plain about what is wrong."""
 
 import difflib
-import json
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
+from slmrec.artifacts import canonical_json
 from slmrec.errors import ConfigError
 
 _SHOWN = 200
@@ -32,7 +32,7 @@ class Section(BaseModel):
 
     def to_json(self) -> str:
         """The section as canonical JSON: the same settings give the same text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -129,8 +129,27 @@ class Variant(Section):
     """Bytes of an item's embedding under product quantization, a divisor of the width, for catalogues
     that are most of a model; needs `int8`. Null: a byte for each number."""
 
+    def unreachable(self, width: int, feed_forward: int, layers: int, blocks: int) -> str:
+        """Why a student of these sizes cannot be cut down to this one; empty where it can.
+
+        `blocks` are those of the teacher cache, from which what was pruned learns again.
+        """
+        kept = self.layers or layers
+        if kept > layers:
+            return f"layers is {kept}, expected at most the student's {layers}"
+        if self.recovery is not None and kept % blocks:
+            return (
+                f"recovery learns from a cache of {blocks} blocks (cache_teacher.blocks), which do not "
+                f"divide layers, {kept}"
+            )
+        if self.sparsity is not None and self.sparsity.two_of_four:
+            for name, size in (("width", width), ("feed_forward", feed_forward)):
+                if size % 4:
+                    return f"two_of_four of a student of {name} {size}, expected a multiple of 4"
+        return ""
+
     def misfit(self, width: int) -> str:
-        """Why a student of a width cannot be kept like this; empty where it can."""
+        """Why a student of a width cannot be stored like this; empty where it can."""
         if self.weights == "int4" and width % INT4_BLOCK:
             return (
                 f"weights 'int4' of a student of width {width}, expected a multiple of {INT4_BLOCK}"

@@ -89,9 +89,9 @@ def _day(seconds: float | None) -> str:
 def _moment(text: str | None) -> str:
     try:
         found = datetime.fromisoformat(text or "")
-    except ValueError:
+        return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
         return text or NOTHING
-    return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M}"
 
 
 def _age(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from slmrec.dashboard.values import pick, plain, rows, slug, text
 SUMMARY = "summary.json"
 DRIFT, VALIDATION = "monitor_drift.report", "validate_data.verdict"
 LOG, SEQUENCES = "ingest_interactions.log", "build_sequences.sequences"
-TIMINGS, PROMOTION = "evaluate_models.timings", "promote_model.promotion"
+PROMOTION = "promote_model.promotion"
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,6 @@ class Runs:
     def failure(self, run: Run) -> tuple[str, str] | None:
         """Which step of a run without a summary failed, and what it said."""
         return self.files.get(run.folder / "events.jsonl", parse_failure)
-
-    def newest_with(self, port: str) -> tuple[Run, Holding] | None:
-        """The newest run whose artifact of that port is there."""
-        for run in self.finished():
-            found = self.artifact(run, port)
-            if found is not None:
-                return run, found
-        return None
 
 
 def parse_summary(content: bytes) -> Summary:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DEPTH, _LENGTH = 8, 2000
+_LARGEST = 2**1000
+"""Whole numbers that a float can take, and some to spare."""
 
 
 def pick(content: Any, *path: str, of: type[T]) -> T | None:
@@ -18,7 +20,7 @@ def pick(content: Any, *path: str, of: type[T]) -> T | None:
     for key in path:
         content = content.get(key) if isinstance(content, dict) else None
     if of is float and isinstance(content, int) and not isinstance(content, bool):
-        content = float(content)
+        content = float(content) if abs(content) < _LARGEST else None
     if of in (int, float) and isinstance(content, bool):
         return None
     if isinstance(content, float) and not math.isfinite(content):

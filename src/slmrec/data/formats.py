@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slmrec.columns import Interactions, Items
@@ -62,6 +62,13 @@ class Layout:
     """Names of the fields in order; empty for Parquet and JSON, which name their own."""
     header: bool = False
     """Whether the first line names the fields."""
+    empty_lines: int = 0
+    """Before the header."""
+
+    @property
+    def lines_before(self) -> int:
+        """Before the first row."""
+        return self.empty_lines + self.header
 
 
 def recognise(path: Path, settings: IngestInteractions, *, items: bool = False) -> Layout:
@@ -81,7 +88,11 @@ def recognise(path: Path, settings: IngestInteractions, *, items: bool = False) 
             f"{path}: does not start like a Parquet file (found {head[:4]!r}, expected b'PAR1'); "
             "set ingest_interactions.format to what the file is"
         )
-    text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    text = head.decode("utf-8-sig", errors="replace")
+    before = text[: len(text) - len(text.lstrip("\r\n"))]
+    text = text.removeprefix(before)
+    if not text:
+        raise DataError(f"{path}: the file is empty, expected interactions or items")
     line = text.splitlines()[0]
     name = path.name.lower()
     for suffix in (".gz", ".zst", ".zstd"):
@@ -102,7 +113,8 @@ def recognise(path: Path, settings: IngestInteractions, *, items: bool = False) 
     ):
         fields = _AMAZON_2018_LOG if wanted == "amazon-2018" else _MOVIELENS_LOG
         return Layout("delimited", f"Amazon ratings, {', '.join(fields)}", ",", fields)
-    return _delimited(path, line, wanted, name, whole=len(text.splitlines()) > 1)
+    table = _delimited(path, line, wanted, name, whole=len(text.splitlines()) > 1)
+    return replace(table, empty_lines=before.count("\n"))
 
 
 def match_columns(

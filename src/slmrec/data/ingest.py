@@ -22,8 +22,8 @@ from slmrec.data.quality import FILTERED, MOMENT, TEXT_LENGTH, IdColumn, JudgedI
 from slmrec.data.readers import open_log
 from slmrec.data.sample import Sample, is_sample, parse_sample, sample_interactions, sample_items
 from slmrec.data.spool import ROW, Rows, Spool
-from slmrec.data.times import TimeFormat
-from slmrec.errors import ConfigError, DataError
+from slmrec.data.times import SECONDS, TimeFormat
+from slmrec.errors import ConfigError, DataError, first_line
 from slmrec.progress import Progress
 
 KIND = "interactions"
@@ -291,7 +291,7 @@ class _SampleLog:
     @property
     def time_format(self) -> TimeFormat:
         """Whole seconds."""
-        return TimeFormat("seconds", 1)
+        return SECONDS
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -317,8 +317,8 @@ class _SampleLog:
 
 
 def _unreadable(interactions: str, items: str, error: Exception) -> DataError:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:300]
     named = f"{interactions} or {items}" if items else interactions
     return DataError(
-        f"{named}: cannot be read ({first}); check the file, or set ingest_interactions.format"
+        f"{named}: cannot be read ({first_line(error)}); check the file, or set "
+        "ingest_interactions.format"
     )

@@ -107,28 +107,28 @@ def _chosen(path: Path, names: Sequence[str], mapping: ColumnNames) -> dict[str,
 
 def _from_text(path: Path, text: bytes, layout: Layout, progress: Progress) -> pl.DataFrame:
     if layout.kind == "lines":
-        lines = _csv(text, [_LINE], "\x1f", quotes=False, header=False)
+        lines = _csv(text, [_LINE], "\x1f", quotes=False, skip=0)
         parts = pl.col(_LINE).str.splitn(layout.separator, len(layout.fields))
         return lines.select(parts.struct.rename_fields([*layout.fields])).unnest(_LINE)
     if layout.fields[-1:] == U_ITEM_GENRES[-1:]:
-        frame = _csv(text, layout.fields, layout.separator, quotes=False, header=False)
+        frame = _csv(text, layout.fields, layout.separator, quotes=False, skip=0)
         flagged = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in U_ITEM_GENRES]
         genres = pl.concat_str(flagged, separator="|", ignore_nulls=True)
         return frame.select(Items.ITEM, Items.TITLE, genres.alias(Items.CATEGORY))
     try:
-        return _csv(text, layout.fields, layout.separator, quotes=True, header=layout.header)
+        return _csv(text, layout.fields, layout.separator, quotes=True, skip=layout.lines_before)
     except pl.exceptions.ComputeError:
         progress.say(f"{path.name}: its quotation marks do not pair; reading them as letters")
-        return _csv(text, layout.fields, layout.separator, quotes=False, header=layout.header)
+        return _csv(text, layout.fields, layout.separator, quotes=False, skip=layout.lines_before)
 
 
 def _csv(
-    text: bytes, names: Sequence[str], separator: str, *, quotes: bool, header: bool
+    text: bytes, names: Sequence[str], separator: str, *, quotes: bool, skip: int
 ) -> pl.DataFrame:
     return pl.read_csv(
         io.BytesIO(text),
         has_header=False,
-        skip_rows=int(header),
+        skip_rows=skip,
         schema=dict.fromkeys(names, pl.String),
         missing_columns="insert",
         separator=separator,
@@ -185,7 +185,7 @@ def _object(line: str) -> dict[Any, Any] | None:
 
 def _words(value: Any) -> str:
     if isinstance(value, list):
-        return "|".join(dict.fromkeys(_words(part) for part in value))
+        return "|".join(dict.fromkeys(_words(part) for part in value if part is not None))
     return _whole(str(value))
 
 

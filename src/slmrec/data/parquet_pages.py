@@ -130,6 +130,8 @@ def _after(content: bytes, at: int, kind: int, depth: int) -> int:
         at += 1
         if count == 15:
             count, at = _natural(content, at)
+        if count > len(content):  # each element takes a byte at least
+            raise ValueError("a longer list than its page header")
         if inner in _BOOLEANS:
             return at + count
         for _ in range(count):

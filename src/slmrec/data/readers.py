@@ -73,27 +73,30 @@ def _part(
     layout = recognise(path, settings)
     if layout.kind == "parquet":
         part = ParquetPart.open(file.name, path, _chosen(path, settings), settings.max_growth)
-        return part, f"{layout.described}{_mapping(part.columns, settings)}"
+        return part, f"{layout.described}{_mapping(part.columns)}"
     plain = unpacked(path, scratch, settings)
     if layout.kind == "sequences":
         return SequencesPart(file.name, plain), layout.described
     if layout.kind == "json":
         columns = JsonPart.columns_of(plain, _chosen(path, settings))
-        return JsonPart(file.name, plain, columns), layout.described + _mapping(columns, settings)
+        return JsonPart(file.name, plain, columns), layout.described + _mapping(columns)
     columns = _chosen(path, settings)(layout.fields)
-    described = layout.described + _mapping(columns, settings)
+    described = layout.described + _mapping(columns)
     kind = LinesPart if layout.kind == "lines" else DelimitedPart
     return kind(file.name, plain, layout, columns), described
 
 
 def _chosen(path: Path, settings: IngestInteractions) -> Callable[[Sequence[str]], dict[str, str]]:
+    asked = settings.columns.rating or settings.min_rating is not None
+    required = [*REQUIRED, Interactions.RATING] if asked else REQUIRED
+
     def choose(found: Sequence[str]) -> dict[str, str]:
-        return match_columns(path, found, LOG_COLUMNS, REQUIRED, settings.columns)
+        return match_columns(path, found, LOG_COLUMNS, required, settings.columns)
 
     return choose
 
 
-def _mapping(columns: dict[str, str], settings: IngestInteractions) -> str:
+def _mapping(columns: dict[str, str]) -> str:
     renamed = {name: found for name, found in columns.items() if name != found}
     if not renamed:
         return ""

@@ -114,7 +114,7 @@ def sample_interactions(sample: Sample, chunk_rows: int = CHUNK_ROWS) -> Iterato
     """Make the log in chunks of whole users, so that memory stays bounded.
 
     Columns: user_id and item_id text, timestamp int64 seconds, rating float32 1 … 5. Users one
-    after another, each in time order with distinct timestamps. Another `chunk_rows` gives another
+    after another, each in time order. Another `chunk_rows` gives another
     log: it decides which random stream a user is drawn from.
     """
     catalogue = _catalogue(sample)

@@ -70,7 +70,7 @@ class DelimitedPart:
         quoted = self.quoted
         frame = self._scan(quotes=quoted)
         needed = [*self.columns.values()]
-        first = 2 if self.layout.header else 1
+        first = 1 + self.layout.lines_before
         breaks = 0
         everything = [*self.layout.fields, _SURPLUS] if quoted else [*needed, _SURPLUS]
         for batch in frame.select(_ROW, *everything).collect_batches(
@@ -98,7 +98,7 @@ class DelimitedPart:
         return pl.scan_csv(
             self.path,
             has_header=False,
-            skip_rows=int(self.layout.header),
+            skip_rows=self.layout.lines_before,
             schema=dict.fromkeys([*fields, _SURPLUS], pl.String),
             missing_columns="insert",
             separator=self.layout.separator,

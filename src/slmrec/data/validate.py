@@ -88,15 +88,15 @@ def validate(
 
 def _examples(quarantine: Path) -> tuple[Mapping[str, Any], ...]:
     """Take a few rows of each reason; the file may be large, so it is read a group at a time."""
-    file = pq.ParquetFile(quarantine)
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for number in range(file.num_row_groups):
-        rows = pl.DataFrame(pl.from_arrow(file.read_row_group(number)))
-        few = rows.group_by(Quarantine.REASON, maintain_order=True).head(EXAMPLES)
-        for row in few.iter_rows(named=True):
-            kept = found.setdefault(row[Quarantine.REASON], [])
-            if len(kept) < EXAMPLES:
-                kept.append(row)
+    with pq.ParquetFile(quarantine) as file:
+        for number in range(file.num_row_groups):
+            rows = pl.DataFrame(pl.from_arrow(file.read_row_group(number)))
+            few = rows.group_by(Quarantine.REASON, maintain_order=True).head(EXAMPLES)
+            for row in few.iter_rows(named=True):
+                kept = found.setdefault(row[Quarantine.REASON], [])
+                if len(kept) < EXAMPLES:
+                    kept.append(row)
     return tuple(row for reason in sorted(found) for row in found[reason])
 
 

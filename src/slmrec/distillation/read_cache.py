@@ -38,7 +38,6 @@ class TeacherCache:
         self.blocks = self.layout.blocks
         self.width = self.layout.width
         self.max_length = self.layout.max_length
-        self.teacher_layers: int = first["teacher_layers"]
         self._arrays = {
             name: [_array(artifact, name) for artifact in self.artifacts]
             for name in self.layout.arrays(0)

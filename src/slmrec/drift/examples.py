@@ -159,7 +159,8 @@ def _quality(people: People, members: NDArray[np.bool_]) -> dict[str, Any]:
 
 def _shared(one: Int64, other: Int64) -> Float:
     same = (one[:, :, None] == other[:, None, :]) & (one != PADDING)[:, :, None]
-    shares: Float = same.any(axis=2).mean(axis=1)
+    longest = np.maximum((one != PADDING).sum(axis=1), (other != PADDING).sum(axis=1))
+    shares: Float = same.any(axis=2).sum(axis=1) / np.maximum(longest, 1)
     return shares
 
 

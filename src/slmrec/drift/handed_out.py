@@ -10,9 +10,10 @@ import polars as pl
 
 from slmrec.columns import ItemIndex, Recommendations, UserIndex
 from slmrec.data.sequences import Int64, Sequences
+from slmrec.data.source import snapshot
 from slmrec.drift.serving import People
 from slmrec.drift.serving_statistics import rank_biased_overlap
-from slmrec.errors import DataError
+from slmrec.errors import DataError, SourceMissingError, first_line
 from slmrec.evaluation.ranking import LIST_LENGTH
 from slmrec.models.scorer import History, Lists
 
@@ -32,6 +33,33 @@ class HandedOut:
     """Of the models that made them."""
 
 
+def handed_out_digest(place: str) -> str:
+    """What lists that people were given are identified by; empty where no place is named.
+
+    Raises `SourceMissingError` when nothing is there.
+    """
+    if not place:
+        return ""
+    try:
+        return snapshot(place, "")
+    except SourceMissingError as error:
+        raise SourceMissingError(f"monitor_drift.recommendations: {error}") from None
+
+
+def _require_types(path: Path, table: pl.DataFrame) -> None:
+    expected = {
+        Recommendations.USER: pl.String(),
+        Recommendations.ITEMS: pl.List(pl.String()),
+        Recommendations.VERSION: pl.String(),
+    }
+    for name, wanted in expected.items():
+        if (found := table.schema[name]) != wanted:
+            raise DataError(
+                f"{path}: its column {name} is {found}, expected {wanted}, as 'python -m pipeline "
+                "recommend' writes it"
+            )
+
+
 def read_handed_out(path: Path, sequences: Sequences) -> HandedOut:
     """Read a Parquet file with the columns `Recommendations`; of lists longer than ten the first ten.
 
@@ -42,11 +70,11 @@ def read_handed_out(path: Path, sequences: Sequences) -> HandedOut:
     try:
         table = pl.read_parquet(path, columns=wanted)
     except (OSError, pl.exceptions.PolarsError) as error:
-        first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
-            f"{path}: cannot be read as lists ({first}); expected a file that 'python -m pipeline "
-            "recommend' wrote, with the columns " + ", ".join(wanted)
+            f"{path}: cannot be read as lists ({first_line(error)}); expected a file that 'python -m "
+            "pipeline recommend' wrote, with the columns " + ", ".join(wanted)
         ) from None
+    _require_types(path, table)
     ids = sequences.user_table.select(
         pl.col(UserIndex.USER).cast(str).alias(Recommendations.USER)
     ).with_row_index("row")

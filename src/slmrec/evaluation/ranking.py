@@ -162,7 +162,7 @@ def _refuse_nan(scores: Scores, histories: Sequence[History], name: str) -> None
     row, column = np.argwhere(bad)[0]
     raise DataError(
         f"{_whose(name)}: {np.count_nonzero(bad):,} of {bad.size:,} scores are NaN, the first for "
-        f" item index {column + 1} after a history of {len(histories[row])} items; expected "
+        f"item index {column + 1} after a history of {len(histories[row])} items; expected "
         "numbers only. Its training has probably diverged: lower its learning rate and retrain"
     )
 

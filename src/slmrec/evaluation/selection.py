@@ -69,10 +69,11 @@ def choose_candidate(
 
     A variant keeps it when its NDCG@10 is at least (1 - `max_ndcg_loss`) times the student's and it
     lists at least `min_overlap` of what the student lists; when none does, the one with the highest
-    NDCG@10 is taken and the reason says so. Of those that keep it, what is slower than the fastest in
-    float32, for one user or in batches, is never taken; where none is in float32 the student is the
-    measure. Variants whose latency is within `equal_latency_share` of the fastest count as equally
-    fast; the smallest of them is taken, then the better one, then the first by name.
+    NDCG@10 is taken and the reason says so. Of those that keep it, what has other numbers than float32
+    and is slower than the fastest in float32, for one user or in batches, is never taken; where none is
+    in float32 the student is the measure. Variants whose latency is within `equal_latency_share` of the
+    fastest count as equally fast; the smallest of them is taken, then the better one, then the first by
+    name.
 
     Raises `ConfigError` when there is no variant, or all that keep the quality are slower than float32.
     """
@@ -89,7 +90,7 @@ def choose_candidate(
     ]
     if not keeping:
         best = min(variants, key=lambda one: (-one.ndcg, one.milliseconds, one.bytes, one.name))
-        loss = 1.0 - best.ndcg / student.ndcg
+        loss = 1.0 - best.ndcg / student.ndcg if student.ndcg else 0.0
         return Choice(
             best.name,
             f"no variant keeps NDCG@10 within {config.max_ndcg_loss:.1%} of the student's "

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from slmrec.confinement import objection
-from slmrec.errors import ConfigError
+from slmrec.errors import ConfigError, first_line
 from slmrec.storage.client import is_remote
 from slmrec.storage.files import fetch, list_objects
 
@@ -237,8 +237,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, short enough to be part of another message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

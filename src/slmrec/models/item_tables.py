@@ -8,7 +8,8 @@ def fit_width(table: Tensor, width: int, seed: int) -> Tensor:
     """An embedding table in another width: [rows, any] → [rows, width].
 
     Wider: a random orthonormal basis, which keeps every dot product. Narrower: the principal
-    components, which keep as much of them as a narrower table can.
+    components, which keep as much of them as a narrower table can; zeros where there are fewer rows
+    than components.
     """
     own = table.shape[1]
     if own == width:
@@ -18,4 +19,5 @@ def fit_width(table: Tensor, width: int, seed: int) -> Tensor:
         basis, _ = torch.linalg.qr(torch.randn(width, own, generator=generator))
         return table @ basis.T
     _, _, components = torch.linalg.svd(table, full_matrices=False)
-    return table @ components[:width].T
+    narrow = table @ components[:width].T
+    return torch.nn.functional.pad(narrow, (0, width - narrow.shape[1]))

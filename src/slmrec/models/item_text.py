@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from slmrec.columns import ItemIndex
-from slmrec.errors import ConfigError
-from slmrec.models.hugging_face import FAULTS, Checkpoint, first_line
+from slmrec.errors import ConfigError, first_line
+from slmrec.models.hugging_face import FAULTS, Checkpoint
 from slmrec.models.item_tables import fit_width
 from slmrec.progress import Progress
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from slmrec.config import PretrainedCheckpoint, Section
-from slmrec.errors import ArtifactError, ConfigError
+from slmrec.errors import ArtifactError, ConfigError, first_line
 from slmrec.models.dropout import Dropout
 from slmrec.models.encoder import SequenceEncoder, packed_mask
-from slmrec.models.hugging_face import FAULTS, Checkpoint, first_line
+from slmrec.models.hugging_face import FAULTS, Checkpoint
 
 PARTS = ("embed_tokens", "layers", "norm", "rotary_emb")
 """What a language model must be made of: Llama, Mistral, Qwen, Gemma and their kin are."""

@@ -1,9 +1,9 @@
 """Which models somebody has signed, and whether that is somebody whom one trusts here."""
 
-from slmrec.artifacts import Artifact
+from slmrec.artifacts import Artifact, canonical_json, digest_text
 from slmrec.errors import ArtifactError
 from slmrec.registry.versions import MODEL, Versions
-from slmrec.signing import PrivateKey, PublicKey, sign, verify
+from slmrec.signing import PrivateKey, PublicKey, hint, sign, verify
 
 
 class Signatures:
@@ -32,6 +32,12 @@ class Signatures:
     def has(self, number: int) -> bool:
         """Whether anybody has signed a version's model."""
         return self._versions.signature(number) is not None
+
+    def identity(self, number: int) -> str:
+        """Digest of a version's signature and of the key that is trusted."""
+        signature = self._versions.signature(number) or b""
+        key = "" if self._trusted is None else hint(self._trusted)
+        return digest_text(canonical_json([signature.decode("utf-8", "replace"), key]))
 
     def missing(self, number: int) -> bool:
         """Whether models have to be signed here and nobody has signed this one."""

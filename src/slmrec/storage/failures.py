@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from slmrec.errors import SlmrecError, SourceMissingError
+from slmrec.errors import SlmrecError, SourceMissingError, first_line
 from slmrec.storage.patience import never_connected
 
 _LOG_IN = (
@@ -97,5 +97,5 @@ def _cause(error: BaseException) -> tuple[str, str]:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0][:300]
+    text = str(error.args[0]) if error.args and isinstance(error.args[0], str) else ""
+    return first_line(text if text.strip() else error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from slmrec.errors import ConfigError, SourceMissingError
+from slmrec.errors import ConfigError, SourceMissingError, first_line
 
 S3, MINIO = "s3://", "minio://"
 RANGE_BYTES = 8 * 2**20
@@ -28,7 +28,6 @@ _ANY_REGION = "us-east-1"
 """What stores of one's own are in."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CAUSE = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
-_SHOWN = 300
 
 
 def is_in_object_store(uri: str) -> bool:
@@ -153,7 +152,7 @@ class ObjectStore:
 
     def _told(self, error: Exception) -> str:
         """What went wrong, and what to do next."""
-        first = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
+        first = first_line(error)
         found = _CAUSE.search(first)
         if found is None:
             return f"could not be read ({first}); try again"

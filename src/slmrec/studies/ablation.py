@@ -12,7 +12,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Row, compare
-from slmrec.studies.trainings import Trainings, needs_items, require_layers
+from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
 from slmrec.studies.variants import ALL, FRESH, PLAIN, left_out, shared_config, variant_config
 
 TEACHER = "teacher"
@@ -45,7 +45,7 @@ def study_ablation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     teacher = trainings.teacher(config.train_teacher, items, TEACHER)
 
     def train(name: str, seed: int) -> Artifact:
-        student = _with_seed(variant_config(name, config), seed)
+        student = reseeded(variant_config(name, config), seed)
         label = f"{name}, seed {seed}"
         if name == FRESH:
             return trainings.teacher(_fresh(config.train_teacher, student), items, label)
@@ -126,11 +126,6 @@ def worth_learning_from(rows: Mapping[str, Row]) -> list[str]:
         f"({wording.difference(rows[TEACHER]['versus'], FRESH)}), so what separates the variants here "
         "need not be the teacher's knowledge."
     ]
-
-
-def _with_seed(settings: DistillStudent, seed: int) -> DistillStudent:
-    training = settings.training.model_copy(update={"seed": seed})
-    return settings.model_copy(update={"training": training})
 
 
 def _fresh(teacher: TrainTeacher, student: DistillStudent) -> TrainTeacher:

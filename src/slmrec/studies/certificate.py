@@ -19,7 +19,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import Evaluator
-from slmrec.studies.trainings import Trainings, needs_items, require_layers
+from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Margin over bound at which the curves are read; above 1 the first item is certified."""
@@ -57,8 +57,7 @@ def study_certificate(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     teacher = trainings.teacher(config.train_teacher, items, "teacher")
     students = []
     for seed in seeds:
-        training = config.distill_student.training.model_copy(update={"seed": seed})
-        settings = config.distill_student.model_copy(update={"training": training})
+        settings = reseeded(config.distill_student, seed)
         students.append(
             trainings.student(teacher, config.cache_teacher, settings, f"student, seed {seed}")
         )

@@ -21,7 +21,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
-from slmrec.studies.trainings import Trainings, needs_items, require_layers
+from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
 
 TOLERATED = 0.05
 """Share of the deepest model's NDCG@10 that a shallower one may lose and still make layers redundant;
@@ -158,8 +158,7 @@ def influence_finding(influences: Sequence[float]) -> str:
 
 
 def _at(settings: TrainTeacher, depth: int, seed: int) -> TrainTeacher:
-    training = settings.training.model_copy(update={"seed": seed})
-    return settings.model_copy(update={"layers": depth, "training": training})
+    return reseeded(settings, seed).model_copy(update={"layers": depth})
 
 
 def _trained(depth: int) -> str:

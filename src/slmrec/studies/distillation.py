@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from slmrec.artifacts import Artifact
 from slmrec.config import PipelineConfig, TrainTeacher
@@ -15,7 +14,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
-from slmrec.studies.trainings import Trainings
+from slmrec.studies.trainings import Trainings, reseeded
 
 TRANSITIONS, SASREC = "transitions", "sasrec"
 TEACHER, STUDENT, DIRECT = "teacher", "student", "direct"
@@ -96,12 +95,10 @@ def study_distillation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
 
 def with_seed(config: PipelineConfig, seed: int) -> PipelineConfig:
     """The settings with every training begun from another seed."""
-    sections: dict[str, Any] = {}
-    for name in ("pretrain_items", "train_teacher", "distill_student"):
-        section = getattr(config, name)
-        training = section.training.model_copy(update={"seed": seed})
-        sections[name] = section.model_copy(update={"training": training})
-    return config.model_copy(update=sections)
+    trained = ("pretrain_items", "train_teacher", "distill_student")
+    return config.model_copy(
+        update={name: reseeded(getattr(config, name), seed) for name in trained}
+    )
 
 
 def findings(rows: Mapping[str, Row], networks: int) -> list[str]:

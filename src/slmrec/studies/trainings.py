@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from slmrec.artifacts import Artifact
 from slmrec.config import (
@@ -45,6 +46,15 @@ def require_layers(config: PipelineConfig) -> None:
             f"study: train_teacher.kind is '{config.train_teacher.kind}', expected 'scratch': "
             "this study trains decoders of several depths; set train_teacher.kind=scratch"
         )
+
+
+Trained = TypeVar("Trained", PretrainItems, TrainTeacher, DistillStudent)
+
+
+def reseeded(section: Trained, seed: int) -> Trained:
+    """The same settings, begun from another seed."""
+    training = section.training.model_copy(update={"seed": seed})
+    return section.model_copy(update={"training": training})
 
 
 class Trainings:

@@ -296,8 +296,8 @@ def test_a_second_fetch_leaves_the_first_alone(start: Start, ran: Ran, tmp_path:
     ask = start("kfp")
     ask.service.ran["r1"] = ran
     with FileLock(tmp_path / LOCK):
-        said = call("fetch", *ask.options, "--home", str(tmp_path))
-    assert said == f"another fetch is at work in {tmp_path}; it does the same\n"
+        said = fetch_refused(ask, tmp_path)
+    assert said == f"{tmp_path}: another fetch is at work there; try again when it has ended"
     assert not (tmp_path / "runs").exists()
 
 

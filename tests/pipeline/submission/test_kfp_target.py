@@ -171,6 +171,12 @@ def test_runs_and_schedules_are_what_the_official_client_sends(
     assert kubeflow.asked[-1].body == schedule
 
 
+def test_an_image_that_no_cluster_can_pull_is_not_sent(kubeflow: Kubeflow) -> None:
+    said = refusal("submit", *at(kubeflow), *RUN[:2])
+    assert said.startswith("--image: missing; it is pulled from a registry")
+    assert kubeflow.asked == []
+
+
 def test_an_image_by_its_tag_is_warned_of_in_one_line(kubeflow: Kubeflow) -> None:
     command = ["submit", *at(kubeflow), *RUN[:2], "--dry-run"]
     for image, warned in (("ghcr.io/shop/slmrec:1", True), (IMAGE, False)):

@@ -100,7 +100,7 @@ def test_an_image_is_asked_for_where_no_release_has_pinned_one(
     monkeypatch.setitem(images.PINNED, "code", "")
     staging = ("--staging", "gs://shop/pipelines")
     said = refusal("submit", *at(vertex), *staging, *RUN, "--image", "")
-    assert said.startswith("--image: missing; Vertex pulls it from a registry")
+    assert said.startswith("--image: missing; it is pulled from a registry")
     assert vertex.asked == []
 
 

@@ -30,9 +30,10 @@ FIGURES = (
 def build(records: Records, arguments: Arguments) -> Page:
     """The table and the plot."""
     registered = records.registered()
-    versions = [_row(records, registered, v) for v in list(registered.versions.values())[::-1]]
+    newest = list(registered.versions.values())[: -LISTED - 1 : -1]
+    versions = [_row(records, registered, version) for version in newest]
     spots = []
-    for row in versions[:LISTED]:
+    for row in versions:
         ndcg, cost = row["figures"]["ndcg@10"], row["figures"]["batch1_p50_ms"]
         if ndcg["value"] is not None and cost is not None:
             low, high = ndcg["ci95"] or [ndcg["value"]] * 2
@@ -40,8 +41,8 @@ def build(records: Records, arguments: Arguments) -> Page:
             spots.append(Spot(word, cost, ndcg["value"], low, high, row["role"] == "production"))
     drawn = costs_svg(spots)
     data = {
-        "versions": versions[:LISTED],
-        "more": max(len(versions) - LISTED, 0),
+        "versions": versions,
+        "more": len(registered.versions) - len(versions),
         "production": registered.channels.production,
         "candidate": registered.channels.candidate,
     }

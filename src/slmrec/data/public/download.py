@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from slmrec.errors import DataError, SourceMissingError
+from slmrec.errors import DataError, SourceMissingError, first_line
 from slmrec.progress import Progress
 
 MEGABYTE = 1_000_000
@@ -168,8 +168,7 @@ def _not_fetched(url: str, cause: str) -> SourceMissingError:
 def _cause(error: requests.RequestException) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
-    innermost = _innermost(error)
-    return (str(innermost).splitlines() or [type(innermost).__name__])[0][:300]
+    return first_line(_innermost(error))
 
 
 def _innermost(error: BaseException) -> BaseException:
