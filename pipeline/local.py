@@ -152,14 +152,21 @@ def for_this_machine(compiled: str) -> str:
     return yaml.safe_dump(pipeline, sort_keys=True)
 
 
+def _full(folder: Path) -> str:
+    """What to say where a disk has next to no room; else empty."""
+    free = shutil.disk_usage(folder).free
+    if free >= LITTLE_ROOM:
+        return ""
+    return (
+        f"{folder}: No space left on device, {free:,} bytes are free; make room there and run the same "
+        "command again, what was finished stays"
+    )
+
+
 def _ended_unseen(folder: Path) -> str:
     """What to say of a step that could not say why it ended."""
-    free = shutil.disk_usage(folder).free
-    if free < LITTLE_ROOM:
-        return (
-            f"ended without a word: {folder}: {free:,} bytes are free on its disk; make room there and "
-            "run the same command again, what was finished stays"
-        )
+    if full := _full(folder):
+        return f"ended without a word: {full}"
     return (
         "ended without a word, as a process does that the system kills for its memory; the log holds "
         "what it printed, the same command goes on after the last finished step"
@@ -176,7 +183,8 @@ def _failure(
     if unfinished:
         return StepFailedError(unfinished[0], message, SlmrecError.exit_code, log)
     # Not even begun: its imports failed, and only the engine knows which step it was.
-    said = f"a step ended before its work began; the log holds what it printed. {plain(message)}"
+    known = _full(log.parent) or f"the log holds what it printed. {plain(message)}"
+    said = f"a step ended before its work began; {known}"
     return StepFailedError("pipeline", said, SlmrecError.exit_code, log)
 
 

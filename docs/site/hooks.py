@@ -2,7 +2,7 @@
 
 Every text is written for GitHub, where links lead from file to file. Here a link to a text becomes one
 to its page, a link to a file of the library one to what its docstrings say, and of a link to any other
-file the name stays.
+file the name stays. Pictures lie below docs/.
 """
 
 import posixpath
@@ -143,14 +143,14 @@ def _linked(prose: str, source: Path, page: str) -> str:
             return match[0]
         picture, text, link, anchor = match[1], match[2], match[3], match[4] or ""
         target = (source.parent / link).resolve()
-        if picture or not target.exists():
+        if not target.exists():
             return match[0]
         led = _page_of(target)
         if led is None:
-            return text
+            return match[0] if picture else text
         where, own_anchor = led
         way = posixpath.relpath(where, posixpath.dirname(page))
-        return f"[{text}]({way}{anchor or own_anchor})"
+        return f"{picture}[{text}]({way}{anchor or own_anchor})"
 
     return _LINK.sub(replaced, prose)
 

@@ -163,11 +163,14 @@ def test_production_is_asked_where_there_is_one(tmp_path):
 
 
 def test_the_version_that_was_named_is_asked_when_another_serves_by_now(tmp_path):
+    from components.monitor_drift.step import run
+
     sequences = save_log(tmp_path / "sequences", turned=True)
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
         register(registry, tmp_path, number, trained_until=2 * 10**6)
-    run_step(sequences, registry.place, serving(registry, 1), CONFIG, str(tmp_path / "report"))
+    config = MonitorDrift(min_users=1000).to_json()
+    run(sequences, registry.place, serving(registry, 1), config, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (1, None)
 

@@ -108,7 +108,10 @@ def change_each(code: Path, folder: Path, settings: dict[str, str], files: Seque
 def test_keys_change_with_what_decides_a_result_and_with_nothing_else(
     code: Path, tmp_path: Path
 ) -> None:
-    change_each(code, tmp_path, {"train_teacher": CHANGES["train_teacher"]}, CODE_FILES[1:2])
+    changes = {
+        name: CHANGES[name] for name in ("train_teacher", "distill_student", "monitor_drift")
+    }
+    change_each(code, tmp_path, changes, CODE_FILES[1:2])
 
 
 @pytest.mark.faults

@@ -13,7 +13,13 @@ SOURCE = "sample:users=300,items=120,interactions=6000,seed=3"
 
 def test_run_goes_on_where_it_was_interrupted(command, tiny: list[str], tmp_path: Path) -> None:
     long = ["--set", "train_teacher.training.epochs=40"]
-    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny, *long]
+    few = [
+        "--set",
+        "variants=[{name: float32, weights: float32}]",
+        "--set",
+        "cache_teacher.shards=1",
+    ]
+    arguments = ["run", "--interactions", SOURCE, "--home", str(tmp_path), *tiny, *long, *few]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", *arguments],
         cwd=ROOT,

@@ -19,8 +19,10 @@ def pick(content: Any, *path: str, of: type[T]) -> T | None:
     """
     for key in path:
         content = content.get(key) if isinstance(content, dict) else None
+    if isinstance(content, int) and abs(content) >= _LARGEST:
+        return None
     if of is float and isinstance(content, int) and not isinstance(content, bool):
-        content = float(content) if abs(content) < _LARGEST else None
+        content = float(content)
     if of in (int, float) and isinstance(content, bool):
         return None
     if isinstance(content, float) and not math.isfinite(content):

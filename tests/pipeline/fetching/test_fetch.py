@@ -295,9 +295,11 @@ def test_a_service_before_3_says_where_its_artifacts_stand_when_asked_elsewhere(
 def test_a_second_fetch_leaves_the_first_alone(start: Start, ran: Ran, tmp_path: Path) -> None:
     ask = start("kfp")
     ask.service.ran["r1"] = ran
-    with FileLock(tmp_path / LOCK):
-        said = fetch_refused(ask, tmp_path)
-    assert said == f"{tmp_path}: another fetch is at work there; try again when it has ended"
+    with (
+        FileLock(tmp_path / LOCK),
+        pytest.raises(NotFetchedError, match="another fetch is at work there; try again when"),
+    ):
+        call("fetch", *ask.options, "--home", str(tmp_path))
     assert not (tmp_path / "runs").exists()
 
 

@@ -359,7 +359,8 @@ def test_a_summary_is_named_when_it_is_none(shop: Shop) -> None:
         told(*shop.at, "--summary", str(shop.folder / "none.json"))
     for content in ("{", "[]", '{"run_id": "r"}', '{"drift": "drift"}'):
         (shop.folder / "bad.json").write_text(content)
-        said = refusal("trigger", *shop.at, "--summary", str(shop.folder / "bad.json"))
+        summary = ("--image", IMAGE, "--summary", str(shop.folder / "bad.json"))
+        said = refusal("trigger", *shop.at, *summary)
         assert said.startswith(f"--summary {shop.folder}/bad.json: not the summary.json of a run")
 
 
