@@ -1,6 +1,9 @@
 import errno
 import fcntl
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from components.runtime import (
     CHECKPOINTS_VARIABLE,
     EVENTS_VARIABLE,
+    ROOT,
     TIMEOUT_VARIABLE,
     checkpoint_directory,
     hold,
@@ -167,3 +171,18 @@ def test_checkpoints_have_a_directory_for_each_step_config_and_inputs(
 def test_nothing_is_kept_when_nobody_set_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CHECKPOINTS_VARIABLE, raising=False)
     assert checkpoint_directory("train_teacher", "{}", {}) is None
+
+
+@pytest.mark.parametrize("told", [{TIMEOUT_VARIABLE: "5"}, {}])
+def test_garbage_is_collected_while_a_step_works_and_not_while_it_is_imported(told):
+    code = (
+        "import gc, components.runtime as runtime; print(gc.isenabled())\n"
+        "work = runtime.step('look')(lambda progress: {'collects': gc.isenabled()})\n"
+        "print(work()['collects'], work.__wrapped__(None)['collects'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != TIMEOUT_VARIABLE}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=ROOT, env=others | told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(not told), "True", "True"]
