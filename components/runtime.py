@@ -1,5 +1,6 @@
 """What every step does around its work: measure, report, and fail with one clear message."""
 
+import atexit
 import contextlib
 import fcntl
 import functools
@@ -51,8 +52,10 @@ PUBLIC_KEY_VARIABLE = "SLMREC_PUBLIC_KEY"
 SIGNING_KEY_VARIABLE = "SLMREC_SIGNING_KEY"
 """Path or PEM of the key that `promote_model` signs with; unset: a person signs."""
 if TIMEOUT_VARIABLE in os.environ:
-    # A process that is a step. It imports half a million objects, none of them garbage.
+    # A process that is a step. It imports half a million objects, none of them garbage: nobody looks
+    # for any among them before its work begins, while it goes on, or at the end of the process.
     gc.disable()
+    atexit.register(gc.freeze)
 
 
 def open_registry(place: str) -> Registry:
@@ -99,7 +102,9 @@ def step(
 
         @functools.wraps(function)
         def work(progress: Progress, *args: P.args, **kwargs: P.kwargs) -> Metadata:
-            gc.enable()
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             return function(progress, *args, **kwargs)
 
         @functools.wraps(work)

@@ -15,6 +15,8 @@ from slmrec.visible import hidden, visible_json
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_RUNTIME = "torch-distributed"
+"""What Kubeflow Trainer installs."""
 _BUCKETS = "/gcs"
 """Where Vertex shows buckets as folders, on every machine."""
 
@@ -66,8 +68,9 @@ def manifest(
         str, typer.Option(help="trainjob: CLAIM:PATH, the volume all nodes share and where.")
     ] = "",
     runtime: Annotated[
-        str, typer.Option(help="trainjob: the training runtime, one for torch.")
-    ] = "torch-distributed",
+        str,
+        typer.Option(help=f"trainjob: the training runtime, one for torch; default: {_RUNTIME}."),
+    ] = "",
     machine_type: Annotated[
         str, typer.Option(help="vertex: default: the smallest E2 that holds resources.yaml.")
     ] = "",
@@ -125,11 +128,13 @@ def manifest(
         service_account=service_account,
     )
     if launcher is Launcher.VERTEX:
+        if runtime:
+            raise ConfigError(f"--runtime {runtime}: only for --target trainjob; leave it out")
         made = visible_json(custom_job(job, machine_type=machine_type), indent=1)
     else:
         if machine_type:
             raise ConfigError("--machine-type: only for --target vertex; leave it out")
-        made_of = train_job(job, runtime=runtime, claim=claim, mount=shared)
+        made_of = train_job(job, runtime=runtime or _RUNTIME, claim=claim, mount=shared)
         made = yaml.safe_dump(made_of, sort_keys=False, allow_unicode=True)
         if hidden(made):
             made = yaml.safe_dump(made_of, sort_keys=False)  # as YAML's own escapes

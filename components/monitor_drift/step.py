@@ -16,7 +16,8 @@ from slmrec.columns import ItemIndex
 from slmrec.config import MonitorDrift
 from slmrec.data.sequences import Sequences, load_sequences
 from slmrec.drift.examples import Names
-from slmrec.drift.handed_out import HandedOut, handed_out_digest, read_handed_out
+from slmrec.drift.handed_out import HandedOut, read_handed_out
+from slmrec.drift.handed_out_source import handed_out_digest
 from slmrec.drift.monitor import monitor
 from slmrec.drift.report import KIND, write_report
 from slmrec.drift.serving import Serving

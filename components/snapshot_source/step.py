@@ -7,7 +7,7 @@ from components.runtime import open_registry, step
 from slmrec.artifacts import canonical_json
 from slmrec.config import MonitorDrift
 from slmrec.data.source import snapshot
-from slmrec.drift.handed_out import handed_out_digest
+from slmrec.drift.handed_out_source import handed_out_digest
 from slmrec.progress import Progress
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import ITEM_TABLE, MODEL, Version

@@ -6,7 +6,7 @@ from components.runtime import checkpoint_directory, step
 from slmrec.artifacts import open_artifact
 from slmrec.config import TrainTeacher
 from slmrec.data.sequences import load_sequences
-from slmrec.models.checkpoint import item_table, load_model
+from slmrec.models.checkpoint import item_vectors, load_model
 from slmrec.progress import Progress
 from slmrec.training.record import save_trained, training_metadata
 from slmrec.training.teacher import train_teacher, worth_learning_from
@@ -23,7 +23,7 @@ def run(
     assert data.artifact is not None
     inputs = {"sequences": data.artifact, "items_model": pretrained}
     checkpoints = checkpoint_directory("train_teacher", config, inputs)
-    trained = train_teacher(data, item_table(pretrained), settings, progress, checkpoints)
+    trained = train_teacher(data, item_vectors(pretrained), settings, progress, checkpoints)
     worth = worth_learning_from(trained, load_model(pretrained), data, settings)
     if worth:
         progress.say(worth)

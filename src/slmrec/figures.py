@@ -8,10 +8,14 @@ from matplotlib.figure import Figure
 # Hues that stay apart for colour-blind readers.
 BLUE, AMBER, RED = "#3b6ea5", "#e0a030", "#b5403a"
 INK = "#303030"
-STYLE: dict[Any, Any] = {
+SAME_EVERYWHERE: dict[Any, Any] = {
     "svg.hashsalt": "slmrec",
     "svg.fonttype": "path",  # looks the same without the font
     "text.parse_math": False,  # a name is not a formula
+}
+"""Of every figure, however it looks."""
+STYLE: dict[Any, Any] = {
+    **SAME_EVERYWHERE,
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -1,13 +1,11 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
-from components.runtime import ROOT
+from components.monitor_drift.step import run
+from components.runtime import EVIDENTLY_VARIABLE
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import MonitorDrift
 from slmrec.drift.thresholds import NAMES
@@ -16,11 +14,6 @@ from slmrec.registry.versions import DataFacts
 from tests.models.servables import catalogue_of, export_small
 
 CONFIG = MonitorDrift(window_share=0.15, min_users=20, history_windows=1).to_json()
-STEP = """
-import sys
-from components.monitor_drift.step import run
-print(run(*sys.argv[1:])["verdict"])
-"""
 
 
 def save_log(path, turned, *, order_only=False):
@@ -66,33 +59,13 @@ def serving(registry, version, previous=None, recommendations=""):
     return json.dumps(named)
 
 
-def run_step(*arguments, workspace=""):
-    # In its own process, as the pipeline runs it: what Evidently warns of on import stays there.
-    return subprocess.run(
-        [sys.executable, "-c", STEP, *arguments],
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if name != "SLMREC_EVENTS"},
-            "SLMREC_EVIDENTLY": str(workspace),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-
-
 @pytest.mark.parametrize(("turned", "verdict"), [(True, "drift"), (False, "stable")])
-def test_the_report_is_whole_when_there_is_enough_data(tmp_path, turned, verdict):
+def test_the_report_is_whole_when_there_is_enough_data(tmp_path, monkeypatch, turned, verdict):
+    monkeypatch.setenv(EVIDENTLY_VARIABLE, str(tmp_path / "evidently"))
     sequences = save_log(tmp_path / "sequences", turned)
-    said = run_step(
-        sequences,
-        str(tmp_path / "registry"),
-        "",
-        CONFIG,
-        str(tmp_path / "report"),
-        workspace=tmp_path / "evidently",
-    )
-    assert said == verdict
+    registry = str(tmp_path / "registry")
+    metadata = run(sequences, registry, "", CONFIG, str(tmp_path / "report"))
+    assert metadata["verdict"] == verdict
     report = open_artifact(tmp_path / "report", "drift_report")
     names = {path.name for path in report.path.iterdir()}
     assert names == {
@@ -140,7 +113,7 @@ def test_production_is_asked_where_there_is_one(tmp_path):
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
         register(registry, tmp_path, number, trained_until=2 * 10**6)
-    run_step(sequences, registry.place, serving(registry, 2, 1), CONFIG, str(tmp_path / "report"))
+    run(sequences, registry.place, serving(registry, 2, 1), CONFIG, str(tmp_path / "report"))
     found = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert (found["production"], found["previous"]) == (2, 1)
     statistics = {one["name"]: one for one in found["statistics"]}
@@ -163,8 +136,6 @@ def test_production_is_asked_where_there_is_one(tmp_path):
 
 
 def test_the_version_that_was_named_is_asked_when_another_serves_by_now(tmp_path):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", turned=True)
     registry = Registry(tmp_path / "registry")
     for number in (1, 2):
@@ -176,8 +147,6 @@ def test_the_version_that_was_named_is_asked_when_another_serves_by_now(tmp_path
 
 
 def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, capsys):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", turned=False)
     registry = Registry(tmp_path / "registry")
     register(registry, tmp_path, 1, trained_until=10**6)
@@ -192,8 +161,6 @@ def test_a_production_that_cannot_be_opened_is_said_and_not_compared(tmp_path, c
 
 
 def test_another_model_under_the_number_that_was_named_is_not_asked(tmp_path, capsys):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", turned=False)
     registry = Registry(tmp_path / "registry")
     register(registry, tmp_path, 1, trained_until=10**6)
@@ -205,8 +172,6 @@ def test_another_model_under_the_number_that_was_named_is_not_asked(tmp_path, ca
 
 
 def test_lists_that_changed_since_the_run_began_are_refused(tmp_path, capsys):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", turned=False)
     registry = Registry(tmp_path / "registry")
     register(registry, tmp_path, 1, trained_until=10**6)
@@ -219,8 +184,6 @@ def test_lists_that_changed_since_the_run_began_are_refused(tmp_path, capsys):
 
 
 def test_lists_are_not_looked_for_before_a_model_serves(tmp_path):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", turned=False)
     config = MonitorDrift(min_users=1000, recommendations=str(tmp_path / "none.parquet"))
     metadata = run(sequences, "", "", config.to_json(), str(tmp_path / "report"))
@@ -229,8 +192,6 @@ def test_lists_are_not_looked_for_before_a_model_serves(tmp_path):
 
 
 def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
-    from components.monitor_drift.step import run
-
     sequences = save_log(tmp_path / "sequences", False)
     config = MonitorDrift(min_users=1000).to_json()
     metadata = run(sequences, "", "", config, str(tmp_path / "report"))
@@ -241,8 +202,8 @@ def test_the_report_says_so_when_data_do_not_suffice(tmp_path):
 
 def test_nothing_is_compared_when_the_log_has_no_times(tmp_path):
     sequences = save_log(tmp_path / "sequences", turned=True, order_only=True)
-    said = run_step(sequences, "", "", CONFIG, str(tmp_path / "report"))
-    assert said == "not enough data"
+    metadata = run(sequences, "", "", CONFIG, str(tmp_path / "report"))
+    assert metadata["verdict"] == "not enough data"
     report = open_artifact(tmp_path / "report", "drift_report").json("drift.json")
     assert "an order and no times" in report["reason"]
     assert report["history"] == []

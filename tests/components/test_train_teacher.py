@@ -14,7 +14,7 @@ from slmrec.config import PretrainedCheckpoint, PretrainItems, Training, TrainTe
 from slmrec.data.sequences import load_sequences
 from slmrec.distillation.teachers import NetworkTeacher
 from slmrec.errors import ConfigError
-from slmrec.models.checkpoint import item_table, load_decoder, load_model
+from slmrec.models.checkpoint import item_vectors, load_decoder, load_model
 from slmrec.models.hugging_face import load_checkpoint
 from slmrec.models.item_text import item_texts, text_item_table
 from slmrec.models.pretrained import PretrainedDecoder
@@ -112,7 +112,7 @@ def test_pretrained_teacher_keeps_its_items_when_they_are_frozen(
 ) -> None:
     config = pretrained(tiny_llama, width=16, freeze_items=True)
     teacher = open_artifact(taught(made, tmp_path, config))
-    assert torch.equal(item_table(teacher), item_table(open_artifact(made / "sasrec")))
+    assert torch.equal(item_vectors(teacher), item_vectors(open_artifact(made / "sasrec")))
 
 
 def test_teacher_starts_from_what_items_are_called_when_told_so(

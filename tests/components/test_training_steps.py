@@ -99,9 +99,9 @@ def test_teacher_starts_from_the_pretrained_items(branch: Branch, tmp_path: Path
         branch.path("sequences"), branch.path("sasrec"), config.to_json(), str(tmp_path / "t")
     )
     table = load_decoder(open_artifact(tmp_path / "t")).items.weight.detach().numpy()
-    from slmrec.models.checkpoint import item_table
+    from slmrec.models.checkpoint import item_vectors
 
-    np.testing.assert_allclose(table, item_table(open_artifact(branch.path("sasrec"))), atol=1e-6)
+    np.testing.assert_allclose(table, item_vectors(open_artifact(branch.path("sasrec"))), atol=1e-6)
 
 
 def test_user_is_told_when_the_teacher_is_not_better_than_sasrec(

@@ -37,3 +37,14 @@ def test_the_verdict_is_published_too_when_the_log_fails(log, tmp_path, capsys):
     verdict = open_artifact(tmp_path / "verdict", "validation")
     assert verdict.properties["success"] is False
     assert verdict.file("validation.html").exists()
+
+
+def test_the_check_its_column_and_rows_are_named_when_ratings_are_out_of_range(
+    log, tmp_path, capsys
+):
+    path = log("user,item,timestamp,rating\nu1,i1,1,4\nu2,i2,2,5\nu2,i1,3,5000\n")
+    with pytest.raises(SystemExit):
+        run(path, "", ValidateData().to_json(), str(tmp_path / "verdict"))
+    message = capsys.readouterr().err
+    for word in ("expect_column_values_to_be_between", "rating", "1 of 3", "at most 1,000"):
+        assert word in message

@@ -6,7 +6,7 @@ import torch
 
 from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.errors import ArtifactError
-from slmrec.models.checkpoint import SHAPE, item_table, load_decoder, load_model, write_model
+from slmrec.models.checkpoint import SHAPE, item_vectors, load_decoder, load_model, write_model
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.loading import load_scorer
 from slmrec.models.sasrec import SASRec, SASRecShape
@@ -38,7 +38,7 @@ def test_model_comes_back_with_the_same_scores(tmp_path: Path, decoder: Decoder)
     torch.testing.assert_close(loaded, expected, rtol=1e-5, atol=1e-6)
     scores = load_scorer(tmp_path / "m").scores([np.asarray([1, 2, 3], dtype=np.int32)])
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5, atol=1e-6)
-    assert torch.equal(item_table(artifact), decoder.items.weight)
+    assert torch.equal(item_vectors(artifact), decoder.items.weight)
 
 
 def test_same_model_gives_the_same_bytes(tmp_path: Path, decoder: Decoder) -> None:

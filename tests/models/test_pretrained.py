@@ -46,7 +46,7 @@ def opened(
         width=width,
         max_length=max_length,
         embedding_dropout=0.0,
-        item_table=table,
+        item_vectors=table,
     ).eval()
 
 

@@ -142,6 +142,7 @@ def test_custom_job_takes_the_smallest_machine_that_holds_the_step(
         ("trainjob", ("--volume", "models"), "expected CLAIM:/PATH"),
         ("trainjob", ("--volume", "models:/data"), "expected a path below /data"),
         ("trainjob", ("--machine-type", "a2"), "only for --target vertex"),
+        ("vertex", ("--runtime", "torch-slurm"), "only for --target trainjob"),
         (
             "trainjob",
             ("--accelerator", "NVIDIA_L4", "--accelerators", "1"),

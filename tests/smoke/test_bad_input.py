@@ -56,13 +56,6 @@ def test_wrong_usage_ends_with_2_before_anything_starts(
         ("", ["log.csv", "empty"]),
         ("name,price\nx,1\n", ["log.csv", "name", "ingest_interactions.columns"]),
         ("user,item,timestamp\nu1,i1,1600000000\n", ["validate_data", "users failed: found 1"]),
-        ("\n".join(GOOD.splitlines()[:40:9]) + "\n", ["build_sequences.min_"]),
-        (GOOD + ",i1,1600000000\n" * 60, ["quarantine"]),
-        (
-            GOOD.replace("\n", ",4\n").replace("timestamp,4", "timestamp,rating")
-            + "u1,i1,9,5000\n",
-            ["expect_column_values_to_be_between", "rating", "1 of", "at most 1,000"],
-        ),
     ],
 )
 def test_bad_data_end_with_3_and_leave_the_registry_alone(

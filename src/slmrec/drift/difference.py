@@ -70,7 +70,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Counted:
+class ItemSpread:
     """How items are spread over the users of both windows, observed and by permutation."""
 
     divergence: float
@@ -130,7 +130,7 @@ class Lot:
             found[name] = Ratio(float(before), float(now), p)
         return found
 
-    def counted(self, rows: Int64, items: Int64) -> Counted:
+    def counted(self, rows: Int64, items: Int64) -> ItemSpread:
         """How items differ that users, by row, touched or were shown."""
         distinct, column = np.unique(items, return_inverse=True)
         ones = np.ones(len(items))
@@ -148,7 +148,7 @@ class Lot:
         current = counts[:, self.old :].sum(axis=1)
         now, before = int((current > 0).sum()), int((total[:, 0] - current > 0).sum())
         assert now - before == int(spread)
-        return Counted(
+        return ItemSpread(
             float(divergence),
             divergences,
             max(0.0, float(moved - moves.mean())),

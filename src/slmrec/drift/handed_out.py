@@ -10,10 +10,9 @@ import polars as pl
 
 from slmrec.columns import ItemIndex, Recommendations, UserIndex
 from slmrec.data.sequences import Int64, Sequences
-from slmrec.data.source import snapshot
 from slmrec.drift.serving import People
 from slmrec.drift.serving_statistics import rank_biased_overlap
-from slmrec.errors import DataError, SourceMissingError, first_line
+from slmrec.errors import DataError, first_line
 from slmrec.evaluation.ranking import LIST_LENGTH
 from slmrec.models.scorer import History, Lists
 
@@ -31,19 +30,6 @@ class HandedOut:
     lists: Int64
     versions: tuple[str, ...]
     """Of the models that made them."""
-
-
-def handed_out_digest(place: str) -> str:
-    """What lists that people were given are identified by; empty where no place is named.
-
-    Raises `SourceMissingError` when nothing is there.
-    """
-    if not place:
-        return ""
-    try:
-        return snapshot(place, "")
-    except SourceMissingError as error:
-        raise SourceMissingError(f"monitor_drift.recommendations: {error}") from None
 
 
 def _require_types(path: Path, table: pl.DataFrame) -> None:

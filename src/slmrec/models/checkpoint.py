@@ -128,7 +128,7 @@ def load_decoder(artifact: Artifact) -> Decoder:
 
 
 @torch.inference_mode()
-def item_table(artifact: Artifact) -> torch.Tensor:
+def item_vectors(artifact: Artifact) -> torch.Tensor:
     """The item embeddings of a stored model: float32 [items + 1, width]."""
     table: torch.Tensor = load_model(artifact).items.weight
     return table.detach().clone()

@@ -25,7 +25,7 @@ _TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Graph:
+class TransitionGraph:
     """What leads where, and how what is reached is weighed."""
 
     edges: Any
@@ -52,7 +52,7 @@ class Taken:
     own: Any
     """CSR [keys, items]: the transitions from the key inside its stretch."""
     item: Int64
-    """[keys]: which item each is; `second` and `order` are those of `Graph` without the stretch."""
+    """[keys]: which item each is; `second` and `order` as in `TransitionGraph`, without the stretch."""
     second: Floats
     order: Floats
 
@@ -69,7 +69,7 @@ class Taken:
         return cls(at, at, entries, own, no_keys, empty, empty)
 
 
-def path_scores(graph: Graph, entries: Any, taken: Taken, nothing: np.float32) -> Floats:
+def path_scores(graph: TransitionGraph, entries: Any, taken: Taken, nothing: np.float32) -> Floats:
     """Scores of all items for each row: the weight of its paths, and then what none reaches.
 
     `entries` CSR float32 [rows, items]: with which weight a row enters at its items. A weight below

@@ -202,11 +202,11 @@ def open_decoder(
     width: int,
     max_length: int,
     embedding_dropout: float,
-    item_table: Tensor | None = None,
+    item_vectors: Tensor | None = None,
 ) -> PretrainedDecoder:
     """Build a teacher of a checkpoint's first layers, with fresh maps and adapters.
 
-    `item_table` [items + 1, width] starts the item embeddings. Raises `ConfigError` when the
+    `item_vectors` [items + 1, width] starts the item embeddings. Raises `ConfigError` when the
     checkpoint is not a language model of the kind that is understood, has too few layers, or does
     not fit the prompt or the length of the histories.
     """
@@ -234,7 +234,7 @@ def open_decoder(
     network.embed_tokens = None  # type: ignore[assignment]
     _require_masks_kept(checkpoint, network, embedding.embedding_dim, shape.dtype)
     model = PretrainedDecoder(shape, network, prompt, embedding_dropout)
-    model.start_items(item_table, token_scale)
+    model.start_items(item_vectors, token_scale)
     model.add_adapters(settings)
     return model
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse  # type: ignore[import-untyped]
 
 from slmrec.data.sequences import Sequences
-from slmrec.models.path_weights import Graph, Taken, add_dense_product, path_scores
+from slmrec.models.path_weights import Taken, TransitionGraph, add_dense_product, path_scores
 from slmrec.models.popularity import training_counts
 from slmrec.models.scorer import History
 
@@ -75,11 +75,11 @@ class Transitions:
         )
 
     @cached_property
-    def _paths(self) -> Graph:
+    def _paths(self) -> TransitionGraph:
         pairs = len(self._counts) ** 2
         dense = self._graph.nnz >= DENSE_SHARE * pairs and 4 * pairs <= _DENSE_BYTES
         whole = self._graph.toarray() if dense else np.zeros((0, 0), np.float32)
-        return Graph(self._graph, whole, self._second, self._popularity)
+        return TransitionGraph(self._graph, whole, self._second, self._popularity)
 
     @classmethod
     def fit(cls, sequences: Sequences) -> Self:

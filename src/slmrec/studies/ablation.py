@@ -12,7 +12,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Row, compare
-from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
+from slmrec.studies.trainings import Trainer, needs_items, require_layers, reseeded
 from slmrec.studies.variants import ALL, FRESH, PLAIN, left_out, shared_config, variant_config
 
 TEACHER = "teacher"
@@ -38,18 +38,18 @@ def study_ablation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     first = config.distill_student.training.seed
     seeds = [first + number for number in range(job.seeds)]
     require_layers(config)
-    trainings = Trainings(sequences, kept)
+    trainer = Trainer(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
-    trainings.expect(1 + len(names) * len(seeds) + needs_items(config))
-    items = trainings.sasrec(config.pretrain_items) if needs_items(config) else None
-    teacher = trainings.teacher(config.train_teacher, items, TEACHER)
+    trainer.expect(1 + len(names) * len(seeds) + needs_items(config))
+    items = trainer.sasrec(config.pretrain_items) if needs_items(config) else None
+    teacher = trainer.teacher(config.train_teacher, items, TEACHER)
 
     def train(name: str, seed: int) -> Artifact:
         student = reseeded(variant_config(name, config), seed)
         label = f"{name}, seed {seed}"
         if name == FRESH:
-            return trainings.teacher(_fresh(config.train_teacher, student), items, label)
-        return trainings.student(teacher, config.cache_teacher, student, label)
+            return trainer.teacher(_fresh(config.train_teacher, student), items, label)
+        return trainer.student(teacher, config.cache_teacher, student, label)
 
     models = {name: [train(name, seed) for seed in seeds] for name in names}
     measured = [evaluator.measure(TEACHER, [teacher])]

@@ -19,7 +19,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import Evaluator
-from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
+from slmrec.studies.trainings import Trainer, needs_items, require_layers, reseeded
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Margin over bound at which the curves are read; above 1 the first item is certified."""
@@ -50,16 +50,16 @@ def study_certificate(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
             f"study certificate: distill_student.width is {width} and train_teacher.width is "
             f"{config.train_teacher.width}; expected one width, since states are compared with states"
         )
-    trainings = Trainings(sequences, kept)
+    trainer = Trainer(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
-    trainings.expect(1 + len(seeds) + needs_items(config))
-    items = trainings.sasrec(config.pretrain_items) if needs_items(config) else None
-    teacher = trainings.teacher(config.train_teacher, items, "teacher")
+    trainer.expect(1 + len(seeds) + needs_items(config))
+    items = trainer.sasrec(config.pretrain_items) if needs_items(config) else None
+    teacher = trainer.teacher(config.train_teacher, items, "teacher")
     students = []
     for seed in seeds:
         settings = reseeded(config.distill_student, seed)
         students.append(
-            trainings.student(teacher, config.cache_teacher, settings, f"student, seed {seed}")
+            trainer.student(teacher, config.cache_teacher, settings, f"student, seed {seed}")
         )
     histories = histories_before(sequences, evaluator.users, evaluator.positions)
     network = load_decoder(teacher)

@@ -40,7 +40,7 @@ from slmrec.studies.distillation import with_seed
 from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
-from slmrec.studies.trainings import Trainings, needs_items
+from slmrec.studies.trainings import Trainer, needs_items
 
 FAST_TEACHER = "teacher, ONNX Runtime"
 MEASURED = "measured.json"
@@ -59,17 +59,17 @@ METHOD = (
 def study_compression(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     """Train a teacher and a student, make every variant, compare and time them all."""
     config = with_seed(job.config, job.config.train_teacher.training.seed)
-    trainings = Trainings(sequences, kept)
-    trainings.expect(2 + needs_items(config))
-    items = trainings.sasrec(config.pretrain_items) if needs_items(config) else None
-    teacher = trainings.teacher(config.train_teacher, items, TEACHER)
-    student = trainings.student(teacher, config.cache_teacher, config.distill_student, STUDENT)
+    trainer = Trainer(sequences, kept)
+    trainer.expect(2 + needs_items(config))
+    items = trainer.sasrec(config.pretrain_items) if needs_items(config) else None
+    teacher = trainer.teacher(config.train_teacher, items, TEACHER)
+    student = trainer.student(teacher, config.cache_teacher, config.distill_student, STUDENT)
     width = load_decoder(student).shape.width
     absent = {v.name: v.misfit(width) for v, _ in COMBINATIONS if v.misfit(width)}
     for name, reason in absent.items():
         kept.report.say(f"{name} is left out: {reason}")
     variants = {
-        variant.name: _servable(variant, student, teacher, sequences, config, trainings, kept)
+        variant.name: _servable(variant, student, teacher, sequences, config, trainer, kept)
         for variant, _ in COMBINATIONS
         if variant.name not in absent
     }
@@ -156,7 +156,7 @@ def _servable(
     teacher: Artifact,
     sequences: Sequences,
     config: PipelineConfig,
-    trainings: Trainings,
+    trainer: Trainer,
     kept: Kept,
 ) -> Artifact:
     assert sequences.artifact is not None
@@ -165,7 +165,7 @@ def _servable(
     def make(place: Path, progress: Progress) -> str:
         model = prune(load_decoder(student), variant, sequences)
         if variant.recovery is not None:
-            shards = [shard.path for shard in trainings.cache(teacher, config.cache_teacher)]
+            shards = [shard.path for shard in trainer.cache(teacher, config.cache_teacher)]
             cache = TeacherCache(shards, sequences)
             distillation = config.distill_student
             model = recover(

@@ -21,7 +21,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
-from slmrec.studies.trainings import Trainings, needs_items, require_layers, reseeded
+from slmrec.studies.trainings import Trainer, needs_items, require_layers, reseeded
 
 TOLERATED = 0.05
 """Share of the deepest model's NDCG@10 that a shallower one may lose and still make layers redundant;
@@ -43,13 +43,13 @@ def study_depth(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     settings = job.config.train_teacher
     seeds = [settings.training.seed + number for number in range(job.seeds)]
     require_layers(job.config)
-    trainings = Trainings(sequences, kept)
+    trainer = Trainer(sequences, kept)
     evaluator = Evaluator(sequences, job.config.evaluate_models, kept)
-    trainings.expect(len(depths) * len(seeds) + needs_items(job.config))
-    items = trainings.sasrec(job.config.pretrain_items) if needs_items(job.config) else None
+    trainer.expect(len(depths) * len(seeds) + needs_items(job.config))
+    items = trainer.sasrec(job.config.pretrain_items) if needs_items(job.config) else None
     models = {
         depth: [
-            trainings.teacher(_at(settings, depth, seed), items, f"{_layers(depth)}, seed {seed}")
+            trainer.teacher(_at(settings, depth, seed), items, f"{_layers(depth)}, seed {seed}")
             for seed in seeds
         ]
         for depth in depths

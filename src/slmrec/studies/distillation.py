@@ -14,7 +14,7 @@ from slmrec.studies.job import Job
 from slmrec.studies.kept import Kept
 from slmrec.studies.outcome import Outcome, Table
 from slmrec.studies.quality import HR, NDCG, Evaluator, Part, Row, compare
-from slmrec.studies.trainings import Trainings, reseeded
+from slmrec.studies.trainings import Trainer, reseeded
 
 TRANSITIONS, SASREC = "transitions", "sasrec"
 TEACHER, STUDENT, DIRECT = "teacher", "student", "direct"
@@ -41,19 +41,19 @@ def study_distillation(job: Job, sequences: Sequences, kept: Kept) -> Outcome:
     config = job.config
     first = config.train_teacher.training.seed
     seeds = [first + SEEDS_APART * number for number in range(job.seeds)]
-    trainings = Trainings(sequences, kept)
+    trainer = Trainer(sequences, kept)
     evaluator = Evaluator(sequences, config.evaluate_models, kept)
-    trainings.expect((3 + len(_dropouts(config))) * len(seeds))
+    trainer.expect((3 + len(_dropouts(config))) * len(seeds))
     models: dict[str, list[Artifact]] = {SASREC: [], TEACHER: [], STUDENT: [], DIRECT: []}
     dropouts = []
     for seed in seeds:
         seeded = with_seed(config, seed)
-        sasrec = trainings.sasrec(seeded.pretrain_items, f"sasrec, seed {seed}")
-        teacher = trainings.teacher(seeded.train_teacher, sasrec, f"teacher, seed {seed}")
-        student = trainings.student(
+        sasrec = trainer.sasrec(seeded.pretrain_items, f"sasrec, seed {seed}")
+        teacher = trainer.teacher(seeded.train_teacher, sasrec, f"teacher, seed {seed}")
+        student = trainer.student(
             teacher, seeded.cache_teacher, seeded.distill_student, f"student, seed {seed}"
         )
-        direct, dropout = _direct(trainings, seeded, load_decoder(student), seed)
+        direct, dropout = _direct(trainer, seeded, load_decoder(student), seed)
         dropouts.append(dropout)
         for name, model in zip(models, (sasrec, teacher, student, direct), strict=True):
             models[name].append(model)
@@ -178,7 +178,7 @@ def _dropouts(config: PipelineConfig) -> list[dict[str, float]]:
 
 
 def _direct(
-    trainings: Trainings, config: PipelineConfig, student: Decoder, seed: int
+    trainer: Trainer, config: PipelineConfig, student: Decoder, seed: int
 ) -> tuple[Artifact, dict[str, float]]:
     """The student's model trained directly, with the dropout that is better on validation."""
     shape = student.shape
@@ -194,7 +194,7 @@ def _direct(
             training=config.distill_student.training.model_copy(update=dropout),
         )
         label = f"direct, seed {seed}, dropout {' and '.join(map(str, dropout.values()))}"
-        made.append((trainings.direct(settings, shape.memory, label), dropout))
+        made.append((trainer.direct(settings, shape.memory, label), dropout))
     return max(made, key=lambda one: float(one[0].json("training.json")["best_ndcg"]))
 
 

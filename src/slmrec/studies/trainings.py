@@ -21,7 +21,7 @@ from slmrec.distillation.stored_teacher import open_teacher
 from slmrec.distillation.student_memory import with_memory
 from slmrec.distillation.write_cache import write_shard
 from slmrec.errors import ConfigError
-from slmrec.models.checkpoint import item_table
+from slmrec.models.checkpoint import item_vectors
 from slmrec.models.counted import Counted
 from slmrec.models.decoder import Decoder
 from slmrec.progress import Progress
@@ -57,7 +57,7 @@ def reseeded(section: Trained, seed: int) -> Trained:
     return section.model_copy(update={"training": training})
 
 
-class Trainings:
+class Trainer:
     """Trains with the same library functions as the pipeline's steps, and keeps what is finished."""
 
     def __init__(self, sequences: Sequences, kept: Kept) -> None:
@@ -93,7 +93,7 @@ class Trainings:
         config = settings.to_json()
 
         def make(place: Path, progress: Progress) -> str:
-            table = item_table(inputs["items_model"]) if "items_model" in inputs else None
+            table = item_vectors(inputs["items_model"]) if "items_model" in inputs else None
             checkpoints = self._kept.checkpoints("teacher", config, inputs)
             made = train_teacher(self._sequences, table, settings, progress, checkpoints)
             save_trained(

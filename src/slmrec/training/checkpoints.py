@@ -47,7 +47,7 @@ class Best:
 
 
 @dataclass
-class Standing:
+class Reached:
     """Where a training is after an epoch, apart from parameters, moments and generators."""
 
     epoch: int = 0
@@ -122,17 +122,17 @@ class Checkpoints:
 
     def resume(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-    ) -> Standing:
+    ) -> Reached:
         """Put module, optimizer and generators where the newest checkpoint left them.
 
-        Returns a fresh standing, and changes nothing, when there is none that can be used, or not the
+        Returns a fresh one, and changes nothing, when there is none that can be used, or not the
         same one for every process.
         """
         found = self._newest()
         epoch = 0 if found is None else int(found.artifact.properties["epoch"])
         everyones = self._world.gather(torch.tensor([epoch]))
         if found is None or any(int(theirs) != epoch for theirs in everyones):
-            return Standing()
+            return Reached()
         tensors, state = found.tensors, found.state
         module.load_state_dict(_part(tensors, "module"), strict=False)
         moments: dict[int, dict[str, Tensor]] = {}
@@ -147,11 +147,11 @@ class Checkpoints:
         self._progress.say(f"going on after epoch {epoch} from {found.artifact.path}")
         counters = {name: state[name] for name in ("step", "tokens", "seconds", "stale")}
         history = [dict(entry) for entry in state["history"]]
-        return Standing(epoch=epoch, **counters, history=history, best=best)
+        return Reached(epoch=epoch, **counters, history=history, best=best)
 
     def save(
         self,
-        standing: Standing,
+        reached: Reached,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         rng: np.random.Generator,
@@ -177,21 +177,21 @@ class Checkpoints:
             return
         self._written = now
         tensors = {f"module.{name}": tensor for name, tensor in learned_state(module).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in standing.best.weights.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in reached.best.weights.items()}
         for number, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": tensor for key, tensor in moments.items()}
         state = {
-            "step": standing.step,
-            "tokens": standing.tokens,
-            "seconds": standing.seconds,
-            "stale": standing.stale,
-            "history": [list(entry.items()) for entry in standing.history],  # in their order
-            "best_ndcg": standing.best.ndcg,
-            "best_epoch": standing.best.epoch,
+            "step": reached.step,
+            "tokens": reached.tokens,
+            "seconds": reached.seconds,
+            "stale": reached.stale,
+            "history": [list(entry.items()) for entry in reached.history],  # in their order
+            "best_ndcg": reached.best.ndcg,
+            "best_epoch": reached.best.epoch,
             "generator": rng.bit_generator.state,
         }
-        place = self._directory / f"epoch-{standing.epoch:06d}"
-        properties = {"training": self._identity, "epoch": standing.epoch}
+        place = self._directory / f"epoch-{reached.epoch:06d}"
+        properties = {"training": self._identity, "epoch": reached.epoch}
         try:
             with publish(place, KIND, config=self._identity, properties=properties) as staging:
                 on_cpu = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}

@@ -44,7 +44,7 @@ class TrainedEnsemble:
 
 def train_ensemble(
     sequences: Sequences,
-    item_table: Tensor | None,
+    item_vectors: Tensor | None,
     config: TrainTeacher,
     progress: Progress,
     checkpoints: Path | None = None,
@@ -54,7 +54,7 @@ def train_ensemble(
     Networks learn from the next item and from what transitions say of each history as if they had
     not been counted from it. They are counted of all users: through what they say of others a network
     may hear of its own fold; counting each network's without its fold was measured, and was worse.
-    `item_table` and `checkpoints` are as `train_teacher` takes them.
+    `item_vectors` and `checkpoints` are as `train_teacher` takes them.
     """
     members = config.ensemble
     transitions = Transitions.fit(sequences)
@@ -65,7 +65,7 @@ def train_ensemble(
         torch.manual_seed(training.seed)
         seeded = config.model_copy(update={"training": training})
         kind = members.networks[fold % len(members.networks)]
-        network = build_network(kind, sequences, item_table, seeded, progress)
+        network = build_network(kind, sequences, item_vectors, seeded, progress)
         network.items.weight.requires_grad_(not config.freeze_items)
         progress.say(
             f"network {fold + 1} of {members.folds} ({kind}), trained without a fold of the users"

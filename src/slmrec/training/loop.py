@@ -142,14 +142,14 @@ def train(
     others = (config.to_json(), trained.name, str(precision), device.type, str(world.size))
     identity = training_identity(trained, sequences, (*others, depends_on)) if checkpoints else ""
     store = Checkpoints(checkpoints, identity, world, progress)
-    standing = store.resume(trained, optimizer, rng)
-    if standing.epoch:
+    reached = store.resume(trained, optimizer, rng)
+    if reached.epoch:
         packing = pack(windows.length, capacity, rng)
     terms_of = world.wrap(trained, trained.may_leave_out)
-    started, tempo = time.monotonic() - standing.seconds, Tempo()
+    started, tempo = time.monotonic() - reached.seconds, Tempo()
 
-    ended = standing.stale >= config.patience
-    for epoch in range(standing.epoch + 1, standing.epoch + 1 if ended else config.epochs + 1):
+    ended = reached.stale >= config.patience
+    for epoch in range(reached.epoch + 1, reached.epoch + 1 if ended else config.epochs + 1):
         model.train()
         tempo.restart()
         sums: dict[str, float] = {}
@@ -159,7 +159,7 @@ def train(
                 batch = replace(batch, negatives=sampler.draw(rng))
             part, share = world.part(batch)
             for group in optimizer.param_groups:
-                group["lr"] = rate(standing.step)
+                group["lr"] = rate(reached.step)
             terms = _step(terms_of, part.to(device), share, world, optimizer, config.clip_norm)
             total = sum(terms.values())
             if not math.isfinite(total):
@@ -167,34 +167,34 @@ def train(
                     f"the loss became {total} in epoch {epoch}; lower training.learning_rate "
                     f"(now {config.learning_rate}) or training.clip_norm"
                 )
-            standing.step += 1
+            reached.step += 1
             count = batch.real_positions
             positions += count
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value * count
-            note = f"loss {total:.3f} · NDCG@10 {standing.best.shown()}"
-            progress.update(standing.step, steps, f"{note} · {tempo.after(count):,.0f} tokens/s")
+            note = f"loss {total:.3f} · NDCG@10 {reached.best.shown()}"
+            progress.update(reached.step, steps, f"{note} · {tempo.after(count):,.0f} tokens/s")
         entry = {"epoch": float(epoch)} | {name: s / positions for name, s in sums.items()}
         if epoch % config.validate_every == 0 or epoch == config.epochs:
             mine = validate(model, sequences, users, targets, device) if world.leads else 0.0
             entry["ndcg@10"] = quality = world.from_first(mine)
-            standing.judge(quality, epoch, model)
-        standing.history.append(entry)
-        standing.epoch = epoch
-        standing.tokens += positions
-        standing.seconds = time.monotonic() - started
-        if standing.stale >= config.patience:
+            reached.judge(quality, epoch, model)
+        reached.history.append(entry)
+        reached.epoch = epoch
+        reached.tokens += positions
+        reached.seconds = time.monotonic() - started
+        if reached.stale >= config.patience:
             progress.say(
-                f"stopped after epoch {epoch}: no better NDCG@10 in {standing.stale} validations"
+                f"stopped after epoch {epoch}: no better NDCG@10 in {reached.stale} validations"
             )
             break
         if epoch < config.epochs:
-            store.save(standing, trained, optimizer, rng)
+            store.save(reached, trained, optimizer, rng)
         packing = pack(windows.length, capacity, rng)
 
     if keep_end:
-        store.save(standing, trained, optimizer, rng, at_once=True)
-    best = standing.best
+        store.save(reached, trained, optimizer, rng, at_once=True)
+    best = reached.best
     model.load_state_dict(best.weights, strict=False)
     trained.to("cpu")
     model.eval()
@@ -203,7 +203,7 @@ def train(
     seconds = time.monotonic() - started
     progress.update(steps, steps, f"NDCG@10 {best.shown()} on validation")
     result = TrainingResult(
-        standing.history,
+        reached.history,
         best.ndcg,
         best.epoch,
         str(precision),
@@ -212,8 +212,8 @@ def train(
     )
     speed = TrainingSpeed(
         seconds,
-        tokens_per_second=standing.tokens / max(seconds, 1e-9),
-        epoch_seconds=seconds / max(standing.epoch, 1),
+        tokens_per_second=reached.tokens / max(seconds, 1e-9),
+        epoch_seconds=seconds / max(reached.epoch, 1),
     )
     return result, speed
 

@@ -39,17 +39,17 @@ def train_sasrec(
 
 def train_network(
     sequences: Sequences,
-    item_table: Tensor | None,
+    item_vectors: Tensor | None,
     config: TrainTeacher,
     progress: Progress,
     checkpoints: Path | None = None,
 ) -> tuple[Network, TrainingResult, TrainingSpeed]:
     """Train the one network that a teacher's settings describe; `checkpoints` as `train` takes it.
 
-    `item_table` [items + 1, any width] starts its embeddings unless they come from item text.
+    `item_vectors` [items + 1, any width] starts its embeddings unless they come from item text.
     """
     torch.manual_seed(config.training.seed)
-    model = build_network(config.kind, sequences, item_table, config, progress)
+    model = build_network(config.kind, sequences, item_vectors, config, progress)
     model.items.weight.requires_grad_(not config.freeze_items)
     trained = _train_next_item(model, sequences, config.training, progress, checkpoints)
     if isinstance(model, PretrainedDecoder):

@@ -34,16 +34,16 @@ class TrainedTeacher:
 
 def train_teacher(
     sequences: Sequences,
-    item_table: Tensor | None,
+    item_vectors: Tensor | None,
     config: TrainTeacher,
     progress: Progress,
     checkpoints: Path | None = None,
 ) -> TrainedTeacher:
     """Train the teacher that the settings describe; `checkpoints` as `train` takes it.
 
-    `item_table` [items + 1, any width] is what its embeddings start from where the settings want that.
+    `item_vectors` [items + 1, any width] is what its embeddings start from where the settings want it.
     """
-    table = item_table if config.item_embeddings == "pretrained" else None
+    table = item_vectors if config.item_embeddings == "pretrained" else None
     if config.kind != "ensemble":
         model, training, speed = train_network(sequences, table, config, progress, checkpoints)
         return TrainedTeacher(model, training, speed, None)

@@ -26,23 +26,23 @@ Build = Callable[[int, Tensor | None, TrainTeacher, Progress], Network]
 def build_network(
     kind: str,
     sequences: Sequences,
-    item_table: Tensor | None,
+    item_vectors: Tensor | None,
     config: TrainTeacher,
     progress: Progress,
 ) -> Network:
     """A network of a kind in `BUILDERS` as the settings describe it, embeddings and all.
 
-    `item_table` [items + 1, any width] is what they start from unless it is made from item text.
+    `item_vectors` [items + 1, any width] is what they start from unless it is made from item text.
     """
     if config.item_embeddings == "text":
-        item_table = _table_from_text(sequences, config, progress)
-    elif item_table is not None:
-        item_table = fit_width(item_table, config.width, config.training.seed)
-    return BUILDERS[kind](sequences.item_count, item_table, config, progress)
+        item_vectors = _table_from_text(sequences, config, progress)
+    elif item_vectors is not None:
+        item_vectors = fit_width(item_vectors, config.width, config.training.seed)
+    return BUILDERS[kind](sequences.item_count, item_vectors, config, progress)
 
 
 def _from_scratch(
-    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+    items: int, item_vectors: Tensor | None, config: TrainTeacher, progress: Progress
 ) -> Decoder:
     shape = DecoderShape(
         items=items,
@@ -52,12 +52,12 @@ def _from_scratch(
         max_length=config.max_length,
     )
     model = Decoder(shape, config.training.dropout, config.training.embedding_dropout)
-    _start_items(model, item_table)
+    _start_items(model, item_vectors)
     return model
 
 
 def _sasrec(
-    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+    items: int, item_vectors: Tensor | None, config: TrainTeacher, progress: Progress
 ) -> SASRec:
     shape = SASRecShape(
         items=items,
@@ -67,12 +67,12 @@ def _sasrec(
         max_length=config.max_length,
     )
     model = SASRec(shape, config.training.dropout, config.training.embedding_dropout)
-    _start_items(model, item_table)
+    _start_items(model, item_vectors)
     return model
 
 
 def _from_checkpoint(
-    items: int, item_table: Tensor | None, config: TrainTeacher, progress: Progress
+    items: int, item_vectors: Tensor | None, config: TrainTeacher, progress: Progress
 ) -> PretrainedDecoder:
     settings = config.pretrained
     assert settings is not None  # checked with the settings
@@ -84,7 +84,7 @@ def _from_checkpoint(
             width=config.width,
             max_length=config.max_length,
             embedding_dropout=config.training.embedding_dropout,
-            item_table=item_table,
+            item_vectors=item_vectors,
         )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     progress.say(
@@ -102,10 +102,10 @@ BUILDERS: Mapping[str, Build] = {
 }
 
 
-def _start_items(model: Network, item_table: Tensor | None) -> None:
-    if item_table is not None:
+def _start_items(model: Network, item_vectors: Tensor | None) -> None:
+    if item_vectors is not None:
         with torch.no_grad():
-            model.items.weight.copy_(item_table)
+            model.items.weight.copy_(item_vectors)
 
 
 def _table_from_text(sequences: Sequences, config: TrainTeacher, progress: Progress) -> Tensor:

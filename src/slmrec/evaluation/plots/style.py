@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slmrec.evaluation.outcome import BASELINE, ModelResult
+from slmrec.figures import SAME_EVERYWHERE
 
 INK = "#1d232b"
 ACCENT = "#c2571a"
@@ -21,9 +22,7 @@ _ADAPTIVE = (
     f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e4e7eb}}}}</style>"
 )
 STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "slmrec",
-    "svg.fonttype": "path",  # looks the same without the font
-    "text.parse_math": False,  # a name is not a formula
+    **SAME_EVERYWHERE,
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
