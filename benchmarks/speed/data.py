@@ -16,6 +16,7 @@ NAME = "data"
 TITLE = "From a log to sequences"
 SIZES = (1_000_000, 10_000_000)
 LARGE = 100_000_000
+MADE_UP = "made up, 500,000 items, in Parquet"
 
 
 def measure(options: Options) -> Measured:
@@ -84,7 +85,7 @@ def measure(options: Options) -> Measured:
     return Measured(
         NAME,
         TITLE,
-        {"turns": options.turns, "log": "made up, 500,000 items, in Parquet"},
+        {"turns": options.turns, "large": options.large, "log": MADE_UP},
         machine.describe(),
         machine.versions("polars", "pyarrow", "duckdb", "pandas") | versions,
         figures,

@@ -29,7 +29,13 @@ def measure(options: Options) -> Measured:
     return Measured(
         NAME,
         TITLE,
-        {"turns": options.turns, "threads": options.threads, "users": USERS, "items": ITEMS},
+        {
+            "turns": options.turns,
+            "threads": options.threads,
+            "large": options.large,
+            "users": USERS,
+            "items": ITEMS,
+        },
         machine.describe(),
         machine.versions("numpy", "numba", "torch"),
         figures,

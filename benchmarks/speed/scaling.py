@@ -24,6 +24,8 @@ STUDENT_WIDTH, STUDENT_FEED_FORWARD, EPOCHS = 128, 512, 3
 CLUSTER = "8 nodes of 8 NVIDIA H100 (GCP a3-highgpu-8g), 64 GPUs"
 GPUS, GPU_BFLOAT16_TFLOPS, GPU_SHARE = 64, 989.0, 0.1
 """The share is an assumption: such narrow layers leave most of a GPU idle."""
+NODE_GIGABITS = 1000.0
+"""A second, of a node's network, which is taken to be filled."""
 
 
 def measure(options: Options) -> Measured:
@@ -81,16 +83,18 @@ def projection() -> list[str]:
     """What a student would take on a log of a large shop, with all that is assumed."""
     layer = 4 * STUDENT_WIDTH**2 + 3 * STUDENT_WIDTH * STUDENT_FEED_FORWARD
     flop = BILLION * EPOCHS * 3 * 2 * (layer + (NEGATIVES + 1) * STUDENT_WIDTH)
-    hours = flop / (GPUS * GPU_BFLOAT16_TFLOPS * 1e12 * GPU_SHARE) / 3600
+    seconds = flop / (GPUS * GPU_BFLOAT16_TFLOPS * 1e12 * GPU_SHARE)
     table = CATALOGUE * STUDENT_WIDTH * 4
     exchanged = 2 * table * math.ceil(BILLION / (2048 * GPUS)) * EPOCHS
+    waiting = exchanged / (NODE_GIGABITS * 1e9 / 8)
     return [
         f"A projection, not a measurement: a student of one layer of width {STUDENT_WIDTH} on "
         f"{BILLION:,} interactions and {CATALOGUE:,} items, {EPOCHS} epochs with `sampled_softmax` and "
-        f"{NEGATIVES:,} negatives, is {flop:.1e} operations: {60 * hours:.1f} minutes of arithmetic "
+        f"{NEGATIVES:,} negatives, is {flop:.1e} operations: {seconds:.1f} s of arithmetic "
         f"on {CLUSTER}, each at {GPU_SHARE:.0%} of {GPU_BFLOAT16_TFLOPS:,.0f} TFLOP/s.",
         f"What it would wait for is the item table: {table / 1e9:.1f} GB in float32, "
         "and three times that with AdamW's moments, which fits one GPU; its gradient, exchanged whole "
-        f"at every step of 2,048 positions a GPU, would be {exchanged / 1e15:.0f} PB. Such a catalogue "
-        "needs larger batches and gradients of touched rows alone, which this project does not have.",
+        f"at every step of 2,048 positions a GPU, would be {exchanged / 1e12:.0f} TB in and out of "
+        f"each node: {waiting / 60:.0f} minutes at {NODE_GIGABITS:,.0f} Gbit/s. Such a catalogue needs "
+        "larger batches and gradients of touched rows alone, which this project does not have.",
     ]

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from pipeline.paths import ROOT
 
@@ -44,28 +48,40 @@ def take_turns(sides: Sequence[Side], turns: int) -> dict[str, list[Found]]:
     found: dict[str, list[Found]] = {side.name: [] for side in sides}
     for turn in range(turns):
         for side in sides[:: 1 if turn % 2 == 0 else -1]:
-            print(f"turn {turn + 1} of {turns}: {side.name} …", file=sys.stderr, flush=True)
-            found[side.name].append(run(side))
+            found[side.name].append(run(side, f"turn {turn + 1} of {turns}: "))
     return found
 
 
-def run(side: Side) -> Found:
-    """Run a side once."""
+def run(side: Side, before: str = "") -> Found:
+    """Run a side once; on a terminal its newest line stands there until it ends."""
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
-    started = time.perf_counter()
-    done = subprocess.run(
-        side.command,
-        cwd=ROOT,
-        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": paths, **side.environment},
-        capture_output=True,
-        text=True,
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(
-            f"{side.name} ended with {done.returncode}: {' '.join(side.command)}\n{done.stderr}"
+    console = Console(stderr=True, highlight=False)
+    console.print(f"{before}{side.name} …", markup=False, soft_wrap=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            side.command,
+            cwd=ROOT,
+            env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": paths, **side.environment},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
-    text = done.stdout.strip()
+        assert process.stderr is not None
+        said = []
+        # Once a second: whoever is measured has the processor.
+        with console.status("", refresh_per_second=1) as newest:
+            for line in process.stderr:
+                said.append(line)
+                newest.update(Text(line.strip(), overflow="ellipsis", no_wrap=True))
+            code = process.wait()
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        text = output.read().strip()
+    if code:
+        told = "".join(said)
+        sys.exit(f"{side.name} ended with {code}: {' '.join(side.command)}\n{told}")
     found: Found = json.loads(text if text.startswith("{") else text.splitlines()[-1])
     return {**found, "wall_seconds": seconds}
 

@@ -24,7 +24,7 @@ from slmrec.config import Variant
 from slmrec.evaluation.ranking import answer
 from slmrec.models.decoder import Decoder, DecoderShape
 from slmrec.models.scorer import History
-from slmrec.models.servable import WEIGHTS, Servable
+from slmrec.models.servable import Servable
 
 SINGLE, WARM_UP = 50, 5
 """Requests for one person, and those before the clock starts."""
@@ -63,7 +63,6 @@ def main() -> None:
         "batch1_p95_ms": 1000 * float(np.quantile(single, 0.95)),
         "table_bytes": asked.items * default_width() * (4 if asked.weights == "float32" else 1),
         "flop_per_user": 2 * asked.items * default_width(),
-        "weights_bytes": (place / WEIGHTS).stat().st_size,
         "peak_rss_mb": peak_megabytes(),
     }
     print(json.dumps(told))

@@ -99,8 +99,6 @@ def told_of(
     return {
         "epoch_seconds": clock.epochs(steps),
         "targets_per_epoch": windows.targets,
-        "filled": result.filled,
-        "steps": steps,
         "precision": str(
             choose_precision(config, model.layer_width, choose_device(config.device).type)
         ),
@@ -155,7 +153,7 @@ def teacher(_: Path, sequences: Sequences, changes: dict[str, object], clock: Cl
     """All networks of an ensemble, as `train_teacher` trains them; an epoch is one of every network."""
     settings = changed(default_settings().train_teacher, changes)
     trained = train_ensemble(sequences, None, settings, clock)
-    return {"epoch_seconds": [trained.speed.epoch_seconds], "filled": trained.training.filled}
+    return {"epoch_seconds": [trained.speed.epoch_seconds]}
 
 
 def student(folder: Path, sequences: Sequences, changes: dict[str, object], clock: Clock) -> Told:

@@ -52,7 +52,6 @@ def main() -> None:
         "list_seconds": whole,
         "batch1_p50_ms": 1000 * float(np.quantile(single, 0.5)),
         "batch1_p95_ms": 1000 * float(np.quantile(single, 0.95)),
-        "parameters_total": scorer.parameters_total,
         "peak_rss_mb": peak_megabytes(),
     }
     print(json.dumps(told))

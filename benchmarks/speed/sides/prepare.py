@@ -51,12 +51,10 @@ def main() -> None:
         training_interactions(sequences).write_parquet(folder / "training.parquet")
     if asked.models:
         make_models(folder)
-    users, _ = sequences.targets("validation")
     told = {
         "users": sequences.users,
         "items": sequences.item_count,
         "interactions": sequences.interactions,
-        "validation_users": len(users),
     }
     print(json.dumps(told))
 
