@@ -39,16 +39,16 @@ def measure(options: Options) -> Measured:
             loaded.append({side.name: run(side) for side in loaders})
         called = f"{rows:,} interactions"
         figures += [
-            Figure(called, step, "s", Spread.of(run[step][0] for run in runs))
+            Figure(f"slmrec, {called}", step, "s", Spread.of(run[step][0] for run in runs))
             for step in steps_of_data.STEPS
         ]
         seconds[rows] = [sum(taken for taken, _ in run.values()) for run in runs]
         peak = max(gigabytes for run in runs for _, gigabytes in run.values())
-        figures.append(Figure(called, "together", "s", Spread.of(seconds[rows])))
-        figures.append(Figure(called, "memory at most", "GB", Spread.of([peak])))
+        figures.append(Figure(f"slmrec, {called}", "together", "s", Spread.of(seconds[rows])))
+        figures.append(Figure(f"slmrec, {called}", "memory at most", "GB", Spread.of([peak])))
         if theirs:
             its = [taken for taken, _ in theirs]
-            beside = f"pandas {called}"
+            beside = f"pandas, {called}"
             figures.append(Figure(beside, "together", "s", Spread.of(its)))
             figures.append(
                 Figure(beside, "memory at most", "GB", Spread.of([max(gb for _, gb in theirs)]))

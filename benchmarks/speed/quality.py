@@ -71,7 +71,12 @@ def measure(options: Options) -> Measured:
     return Measured(
         NAME,
         TITLE,
-        {**options.told(), "turns": 1, "slmrec": OURS, **{name: BEST[name] for name in options.peers}},
+        {
+            **options.told(),
+            "turns": 1,
+            "slmrec": OURS,
+            **{name: BEST[name] for name in options.peers},
+        },
         machine.describe(),
         machine.versions("torch", "numpy") | peer_versions(found, sides),
         figures,
