@@ -58,30 +58,31 @@ def run(side: Side, before: str = "") -> Found:
     console = Console(stderr=True, highlight=False)
     console.print(f"{before}{side.name} …", markup=False, soft_wrap=True)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            side.command,
-            cwd=ROOT,
-            env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": paths, **side.environment},
-            stdout=output,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-        )
-        assert process.stderr is not None
         said = []
-        # Once a second: whoever is measured has the processor.
-        with console.status("", refresh_per_second=1) as newest:
+        started = time.perf_counter()
+        with (
+            subprocess.Popen(
+                side.command,
+                cwd=ROOT,
+                env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": paths, **side.environment},
+                stdout=output,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+            ) as process,
+            # Once a second: whoever is measured has the processor.
+            console.status("", refresh_per_second=1) as newest,
+        ):
+            assert process.stderr is not None
             for line in process.stderr:
                 said.append(line)
                 newest.update(Text(line.strip(), overflow="ellipsis", no_wrap=True))
-            code = process.wait()
         seconds = time.perf_counter() - started
         output.seek(0)
         text = output.read().strip()
-    if code:
+    if process.returncode:
         told = "".join(said)
-        sys.exit(f"{side.name} ended with {code}: {' '.join(side.command)}\n{told}")
+        sys.exit(f"{side.name} ended with {process.returncode}: {' '.join(side.command)}\n{told}")
     found: Found = json.loads(text if text.startswith("{") else text.splitlines()[-1])
     return {**found, "wall_seconds": seconds}
 

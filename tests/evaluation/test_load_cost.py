@@ -98,9 +98,8 @@ def test_a_servable_is_loaded_without_torch_and_a_torch_model_with_it(servable, 
 
 
 def test_the_peak_is_the_process_s_own_when_a_larger_one_started_it(servable):
-    before = load_once.resident_bytes("VmRSS")
     large = np.ones(50_000_000)  # 400 MB
-    assert load_once.resident_bytes("VmRSS") - before > 300e6
+    assert load_once.resident_bytes("VmRSS") >= large.nbytes
     found = measure_loads({"served": servable}, HISTORIES, CONFIG, 1)
     assert found["served"]["peak_mb"] < 0.9 * large.nbytes / 1e6
 
