@@ -29,7 +29,7 @@ help: ## this list
 run: setup ## set up, then run the whole DAG on the built-in sample
 	@$(BIN)/python -m pipeline run
 
-test: setup ## set up, then run the tests (a quarter of an hour on 2 cores)
+test: setup ## set up, then run the tests (10 to 20 minutes on 2 cores)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## run the tests and say which branches of src/slmrec none of them takes; fails under 90 %
