@@ -17,6 +17,7 @@ TITLE = "From a log to sequences"
 SIZES = (1_000_000, 10_000_000)
 LARGE = 100_000_000
 MADE_UP = "made up, 500,000 items, in Parquet"
+"""What a page calls the log."""
 
 
 def measure(options: Options) -> Measured:
