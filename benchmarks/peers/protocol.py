@@ -9,7 +9,8 @@ TRAINING is a Parquet file of `user`, `item`, `position` (int64): what a model m
 nothing in it of validation or test. `position` is the order within a user. The model learns without a
 look at validation. After every `--score-every` epochs and after the last its weights are kept, and
 when it has learnt, each of these makes ten items for every user of the file, out of all items of the
-file but those that the user has in it. The lists go to `--lists`, as Parquet: `epoch`, `user`, `rank`
+file but those that the user has in it. `--seconds` ends the training with the epoch in which it has
+taken so long. The lists go to `--lists`, as Parquet: `epoch`, `user`, `rank`
 (from 1), `item`. The last line printed is one JSON object, `Outcome.as_json` says what is in it.
 """
 
@@ -42,7 +43,8 @@ def parser(peer: str, losses: list[str], **defaults: float) -> argparse.Argument
     )
     asked.add_argument("training", type=Path, help="Parquet: user, item, position")
     asked.add_argument("--lists", type=Path, required=True, help="Parquet that the lists go to")
-    asked.add_argument("--epochs", type=int, required=True)
+    asked.add_argument("--epochs", type=int, required=True, help="at most")
+    asked.add_argument("--seconds", type=float, default=0.0, help="of training; 0: no end")
     asked.add_argument("--score-every", type=int, default=0, help="epochs; 0: only after the last")
     asked.add_argument("--loss", choices=losses, default=losses[0])
     asked.add_argument("--batch-size", type=int, default=defaults["batch_size"])
@@ -101,12 +103,15 @@ class Outcome:
     fit_seconds: float = 0.0
     training_peak_mb: float = 0.0
 
-    def ended(self, seconds: float, weights: Callable[[], dict[str, Any]]) -> None:
-        """Note what an epoch took; keep its weights where lists are made after it."""
+    def ended(self, seconds: float, weights: Callable[[], dict[str, Any]]) -> bool:
+        """Note what an epoch took; keep its weights where lists are made after it; whether to stop."""
         self.epoch_seconds.append(seconds)
         epoch, every = len(self.epoch_seconds), self.settings["score_every"]
-        if epoch == self.settings["epochs"] or (every and epoch % every == 0):
+        spent = 0 < self.settings["seconds"] <= sum(self.epoch_seconds)
+        last = spent or epoch == self.settings["epochs"]
+        if last or (every and epoch % every == 0):
             self.kept[epoch] = {name: value.detach().clone() for name, value in weights().items()}
+        return last
 
     def fit(self, train: Callable[[], None]) -> None:
         """Let the peer train."""

@@ -26,6 +26,7 @@ names for changes. Facts about it:
 - It needs NumPy below 2 (`np.float_`) and pandas below 3.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -50,6 +51,10 @@ LOSSES = {"softmax": "CE", "BPR": "BPR"}
 NAME = "log"
 
 
+class Spent(Exception):
+    """Training has had the seconds that it was given."""
+
+
 class TimedTrainer(Trainer):
     """RecBole's trainer with a stopwatch."""
 
@@ -60,8 +65,14 @@ class TimedTrainer(Trainer):
     def _train_epoch(self, *given: Any, **named: Any) -> Any:
         started = time.perf_counter()
         loss = super()._train_epoch(*given, **named)
-        self.outcome.ended(time.perf_counter() - started, self.model.state_dict)
+        if self.outcome.ended(time.perf_counter() - started, self.model.state_dict):
+            raise Spent
         return loss
+
+    def fit(self, *given: Any, **named: Any) -> None:
+        """Train as RecBole does, which knows no end but the number of epochs."""
+        with contextlib.suppress(Spent):
+            super().fit(*given, **named)
 
 
 def settings_of(asked: Any, folder: Path) -> dict[str, Any]:

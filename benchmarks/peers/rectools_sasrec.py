@@ -52,7 +52,7 @@ class Watch(lightning.Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Stop it."""
         seconds = time.perf_counter() - self.started
-        self.outcome.ended(seconds, pl_module.torch_model.state_dict)
+        trainer.should_stop = self.outcome.ended(seconds, pl_module.torch_model.state_dict)
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
             accelerator="cpu",
             devices=1,
             max_epochs=asked.epochs,
-            min_epochs=asked.epochs,
+            min_epochs=1,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

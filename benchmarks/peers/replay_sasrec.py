@@ -92,7 +92,8 @@ class Watch(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Stop it."""
-        self.outcome.ended(time.perf_counter() - self.started, pl_module.model.state_dict)
+        seconds = time.perf_counter() - self.started
+        trainer.should_stop = self.outcome.ended(seconds, pl_module.model.state_dict)
 
 
 def schema_of(items: int, width: int) -> TensorSchema:

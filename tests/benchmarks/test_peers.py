@@ -174,6 +174,17 @@ def test_lists_have_ten_new_items_when_a_peer_is_told_what_only_it_knows(
     check_lists(lists, [1])
 
 
+@pytest.mark.parametrize("peer", LOSSES)
+def test_a_peer_ends_with_its_seconds_and_lists_what_it_has_learnt(
+    training: Path, tmp_path: Path, peer: str
+) -> None:
+    found, lists = driven(peer, training, tmp_path, "--epochs", "50", "--seconds", "0.001")
+
+    assert len(found["epoch_seconds"]) == 1
+    assert lists["epoch"].unique().to_list() == [1]
+    assert found["scored"][0]["users"] == USERS
+
+
 @pytest.mark.parametrize("peer", PACKAGE)
 def test_the_way_from_a_log_to_what_is_trained_on_is_timed(tmp_path: Path, peer: str) -> None:
     python = ROOT / f".venv-{peer}" / "bin" / "python"

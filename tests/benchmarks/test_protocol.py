@@ -85,3 +85,17 @@ def test_rows_of_items_become_ranks_when_there_are_several() -> None:
     table = protocol.table(np.array([8, 9]), np.array([[3, 1], [2, 4]]))
 
     assert table.to_numpy().tolist() == [[8, 1, 3], [8, 2, 1], [9, 1, 2], [9, 2, 4]]
+
+
+@pytest.mark.parametrize(("seconds", "epochs"), [("3", 2), ("3.5", 3), ("0", 5)])
+def test_training_ends_with_the_epoch_that_spends_its_seconds(seconds: str, epochs: int) -> None:
+    asked = protocol.parser("Nobody", ["softmax"], **DEFAULTS).parse_args(
+        [*ASKED, "--score-every", "0", "--seconds", seconds]
+    )
+    outcome = protocol.Outcome("Nobody", [], log_of(2), protocol.settings_of(asked), 1)
+    weights = {"best": torch.zeros(1)}
+
+    ended = [outcome.ended(float(epoch), lambda: weights) for epoch in range(1, epochs + 1)]
+
+    assert ended == [False] * (epochs - 1) + [True]
+    assert list(outcome.kept) == [epochs]

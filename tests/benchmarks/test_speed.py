@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 
 from benchmarks.check import compared
-from benchmarks.speed import page
+from benchmarks.speed import machine, page
 from benchmarks.speed.inference import rate
 from benchmarks.speed.measured import Figure, Measured, Ratio, Spread, number
+from benchmarks.speed.options import Options
 from benchmarks.speed.pipeline import useful_seconds
-from benchmarks.speed.quality import curve_of_lists, seconds_to
+from benchmarks.speed.quality import curve_of_lists, our_seed, ratios_of
+from benchmarks.speed.quality import measure as measure_quality
 from benchmarks.speed.scaling import exponent
 from benchmarks.speed.sides.epochs import Clock, flop_per_target
 from benchmarks.speed.sides.growth import made_up
@@ -183,7 +185,7 @@ def test_lists_are_judged_by_where_the_validation_item_stands(
         "scored": [{"epoch": epoch} for epoch in (2, 1, 3)],
         "epoch_seconds": [99.0, 10.0, 10.0],
     }
-    curve = curve_of_lists(found, tmp_path / "lists.parquet", sequences)
+    curve = curve_of_lists(found, tmp_path / "lists.parquet", sequences, our_seed(0))
     first, second = (1 + 1 / math.log2(4)) / 3, 1 / math.log2(3) / 3
     assert curve == [
         (10.0, pytest.approx(first)),
@@ -208,16 +210,67 @@ def test_peers_are_judged_by_the_users_that_our_training_validates_on(
     lists = pl.DataFrame({"epoch": [1], "user": [0], "rank": [1], "item": [1]})
     lists.write_parquet(tmp_path / "lists.parquet")
     found = {"scored": [{"epoch": 1}], "epoch_seconds": [1.0]}
-    curve_of_lists(found, tmp_path / "lists.parquet", many)
-    settings = PretrainItems(width=8, heads=1, layers=1, training=Training(epochs=1))
+    curve_of_lists(found, tmp_path / "lists.parquet", many, our_seed(2))
+    training = Training(epochs=1, seed=our_seed(2))
+    settings = PretrainItems(width=8, heads=1, layers=1, training=training)
     train_sasrec(many, settings, Clock())
     assert seen[0] == seen[1]
 
 
-def test_a_quality_that_is_never_reached_takes_long() -> None:
-    curve = [(1.0, 0.1), (2.0, 0.3), (3.0, 0.2)]
-    assert seconds_to(curve, 0.2) == 2.0
-    assert seconds_to(curve, 0.31) == 3000.0
+def test_peers_are_beside_us_at_what_they_reach_themselves_and_at_what_the_best_of_them_does() -> (
+    None
+):
+    ours = [(1.0, 0.1), (2.0, 0.3), (3.0, 0.5), (4.0, 0.4)]
+    first = {"slmrec": ours, "A": [(6.0, 0.2), (12.0, 0.5)], "B": [(5.0, 0.2), (10.0, 0.25)]}
+    second = {"slmrec": ours, "A": [(9.0, 0.29), (15.0, 0.3)]}
+
+    a, b, together = ratios_of([first, second])
+
+    assert (a.value.low, a.value.high) == (4.0, 7.5)
+    assert (b.value.median, b.asked) == (5.0, None)
+    assert (together.value.low, together.value.high, together.asked) == (4.0, 7.5, 5.0)
+
+
+def test_a_quality_that_we_never_reach_is_a_ratio_of_nothing() -> None:
+    curves = {"slmrec": [(1.0, 0.1)], "A": [(6.0, 0.2)]}
+    assert [one.value.median for one in ratios_of([curves])] == [0, 0]
+
+
+def test_a_peer_whose_patience_ends_far_from_the_best_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, str]] = []
+    curves = {
+        "RecTools": [[(50.0, 0.2)]],
+        "RePlay": [[(30.0, 0.4), (60.0, 0.5)], [(40.0, 0.5)]],
+    }
+
+    def run(side: Side, before: str) -> dict[str, object]:
+        name, asked = side.name.split()[0], side.command
+        ran.append((before, f"{name} {asked[asked.index('--seconds') + 1]}"))
+        return {"peer": name, "versions": {"python": "3"}}
+
+    monkeypatch.setattr("benchmarks.speed.quality.run", run)
+    monkeypatch.setattr("benchmarks.speed.quality.our_curve", lambda *_: [(5.0, 0.3), (10.0, 0.6)])
+    monkeypatch.setattr(
+        "benchmarks.speed.quality.curve_of_lists",
+        lambda found, *_: curves[found["peer"]].pop(0),
+    )
+    monkeypatch.setattr("benchmarks.speed.quality.load_sequences", lambda _: None)
+    monkeypatch.setattr(machine, "describe", dict)
+    monkeypatch.setattr(Options, "prepare", lambda *_, **__: {})
+    options = Options("sample", tmp_path, 2, 2, ["RecTools", "RePlay"], large=False)
+
+    measured = measure_quality(options)
+
+    assert ran == [
+        ("turn 1 of 2: ", "RecTools 60"),
+        ("turn 1 of 2: ", "RePlay 60"),
+        ("turn 2 of 2: ", "RePlay 60"),
+    ]
+    found = {(one.side, one.what): one.value for one in measured.figures}
+    assert found["RePlay", "reached after"] == Spread(50.0, 40.0, 60.0)
+    assert found["RecTools", "trained for"] == Spread(50.0, 50.0, 50.0)
 
 
 def test_made_up_histories_are_windows_that_are_full() -> None:
