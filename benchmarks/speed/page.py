@@ -27,7 +27,8 @@ def write(folder: Path, cases: Sequence[Measured]) -> None:
     lines = [
         "# How fast",
         "",
-        f"Written by `{COMMAND}`; `python -m benchmarks.check` compares a new run with these ratios. "
+        f"Written by `{COMMAND}`, which writes over it; `LOG=` names the log that stands beside a "
+        "case, and `make bench-check` compares a new run with these ratios. "
         "Sides run as processes of their own, in turns, with nothing else on the machine; medians, and "
         "from the smallest to the largest in brackets.",
         "",

@@ -221,13 +221,14 @@ def test_peers_are_beside_us_at_what_they_reach_themselves_and_at_what_the_best_
     None
 ):
     ours = [(1.0, 0.1), (2.0, 0.3), (3.0, 0.5), (4.0, 0.4)]
-    first = {"slmrec": ours, "A": [(6.0, 0.2), (12.0, 0.5)], "B": [(5.0, 0.2), (10.0, 0.25)]}
-    second = {"slmrec": ours, "A": [(9.0, 0.29), (15.0, 0.3)]}
+    first = {"slmrec": ours, "A": [(12.0, 0.5), (18.0, 0.4)], "B": [(5.0, 0.2), (10.0, 0.25)]}
+    second = {"slmrec": ours, "A": [(9.0, 0.29), (15.0, 0.3), (21.0, 0.2)]}
 
     a, b, together = ratios_of([first, second])
 
     assert (a.value.low, a.value.high) == (4.0, 7.5)
     assert (b.value.median, b.asked) == (5.0, None)
+    assert [one.name.endswith("still rising when stopped") for one in (a, b)] == [False, True]
     assert (together.value.low, together.value.high, together.asked) == (4.0, 7.5, 5.0)
 
 
@@ -264,9 +265,9 @@ def test_a_peer_whose_patience_ends_far_from_the_best_is_not_run_again(
     measured = measure_quality(options)
 
     assert ran == [
-        ("turn 1 of 2: ", "RecTools 60"),
-        ("turn 1 of 2: ", "RePlay 60"),
-        ("turn 2 of 2: ", "RePlay 60"),
+        ("turn 1 of 2: ", "RecTools 50"),
+        ("turn 1 of 2: ", "RePlay 50"),
+        ("turn 2 of 2: ", "RePlay 50"),
     ]
     found = {(one.side, one.what): one.value for one in measured.figures}
     assert found["RePlay", "reached after"] == Spread(50.0, 40.0, 60.0)
