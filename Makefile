@@ -29,11 +29,14 @@ help: ## this list
 run: setup ## set up, then run the whole DAG on the built-in sample
 	@$(BIN)/python -m pipeline run
 
-test: setup ## set up, then run the tests (10 to 20 minutes on 2 cores)
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# More than cores: tests also wait, for processes and deadlines. Each takes up to 2 GB.
+WORKERS ?= 3
+
+test: setup ## set up, then run the tests (10 to 15 minutes on 2 cores); WORKERS=3 at once
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## run the tests and say which branches of src/slmrec none of them takes; fails under 90 %
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-slow: setup ## set up, then run the simulations that 'make test' leaves out
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow
@@ -46,13 +49,15 @@ test-peers: setup .venv-rectools/.installed ## set up RecTools beside it, then c
 
 peers: $(PEERS_READY) ## set up RecTools, RecBole and RePlay, which 'make bench' measures beside slmrec
 
-bench: setup ## measure CASES= (all) on LOG= beside the peers that are set up; docs/results/speed; LARGE=1 for hours
-	@$(BIN)/python -m benchmarks.speed $(CASES) $(if $(LOG),--log $(LOG)) $(if $(LARGE),--large)
+BENCH = $(BIN)/python -m benchmarks.speed $(CASES) $(if $(LOG),--log $(LOG)) $(if $(TURNS),--turns $(TURNS)) \
+  $(if $(LARGE),--large)
+
+bench: setup ## measure CASES= (all) on LOG= in TURNS= (3) beside the peers that are set up; docs/results/speed; LARGE=1 for hours
+	@$(BENCH)
 
 bench-check: setup ## measure CASES= again and fail where a ratio has lost more than a fifth of the committed one
 	@rm -rf var/benchmark/again
-	@$(BIN)/python -m benchmarks.speed $(CASES) $(if $(LOG),--log $(LOG)) $(if $(LARGE),--large) \
-	  --results var/benchmark/again
+	@$(BENCH) --results var/benchmark/again
 	@$(BIN)/python -m benchmarks.check var/benchmark/again
 
 test-clouds: setup $(CLOUDS_READY) ## set up Vertex's, Trainer's and CycloneDX's own code beside it, then compare with it

@@ -34,11 +34,16 @@ def unreleased(text: str) -> str:
 def cut(text: str, version: Version, date: str) -> str:
     """The changelog with its unreleased entries under a version, and nothing unreleased.
 
-    Raises `ConfigError` when no entry is unreleased.
+    A version without any is what its own newest release candidate was, and says so. Raises
+    `ConfigError` when there is none either.
     """
+    heading = f"{_UNRELEASED}\n## [{version}] - {date}\n"
     if not re.search(r"^- \S", unreleased(text), re.MULTILINE):
+        newest = max(released(text), default=None)
+        if newest and newest.is_prerelease and newest.release == version.release:
+            return text.replace(_UNRELEASED, f"{heading}\nAs {newest}.\n")
         raise ConfigError(
             f"{FILE}: nothing under '{_UNRELEASED.strip()}', so there is nothing to release; write "
             "what has changed for users"
         )
-    return text.replace(_UNRELEASED, f"{_UNRELEASED}\n## [{version}] - {date}\n")
+    return text.replace(_UNRELEASED, heading)

@@ -84,7 +84,11 @@ def run(
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Train even without a reason.")] = False,
     require_promotion: Annotated[
-        bool, typer.Option("--require-promotion", help="Exit with 5 when the gates refuse.")
+        bool,
+        typer.Option(
+            "--require-promotion",
+            help="Exit with 5 when the gates refuse, or a person has taken that model back.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summary.json instead of tables.")

@@ -108,7 +108,14 @@ def _memory(cgroup: Path = CGROUP) -> Finding:
     free = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
         limit = int((cgroup / "memory.max").read_text(encoding="ascii"))
-        free = min(free, limit - int((cgroup / "memory.current").read_text(encoding="ascii")))
+        held = int((cgroup / "memory.current").read_text(encoding="ascii"))
+        lines = (cgroup / "memory.stat").read_text(encoding="ascii").splitlines()
+        files = next(
+            (int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0
+        )
+        free = min(
+            free, limit - held + files
+        )  # what is kept of files goes when memory is asked for
     found = f"{free / 2**30:.0f} GB"
     return Finding(
         "free memory", found, free >= MEMORY_GB * 2**30, False, f"{MEMORY_GB} GB are safe"

@@ -138,9 +138,9 @@ def _service(connection: options.Connection) -> "RunService":
 
     target = connection.target()
     if isinstance(target, KubeflowTarget):
-        return KubeflowRuns(target)
+        return KubeflowRuns(target.api)
     assert isinstance(target, VertexTarget)
-    return VertexRuns(target)
+    return VertexRuns(target.api)
 
 
 def _asked(service: "RunService", names: list[str], last: int) -> list["RunHandle"]:

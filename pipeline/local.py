@@ -35,6 +35,7 @@ from pipeline.runners import StepRunner, Subprocesses, steps_end_with_us
 from pipeline.task_cache import seal_entries
 from pipeline.terminal import PlainLog, plain
 from slmrec.errors import ArtifactError, SlmrecError
+from slmrec.yaml_text import parse_yaml
 
 LITTLE_ROOM = 64 * 1024
 """Bytes; with less on its disk a step may not be able to tell what happened to it."""
@@ -143,13 +144,13 @@ def for_this_machine(compiled: str) -> str:
     A machine that is here does not go away, so a step that failed is not begun again; and KFP cannot
     limit cores and memory here, of which it would warn for every step.
     """
-    pipeline = yaml.safe_load(compiled)
+    pipeline = parse_yaml(compiled, PIPELINE_FILE.name)
     for component in (pipeline["root"], *pipeline["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task.pop("retryPolicy", None)
     for executor in pipeline["deploymentSpec"]["executors"].values():
         executor["container"].pop("resources", None)
-    return yaml.safe_dump(pipeline, sort_keys=True)
+    return yaml.dump(pipeline, Dumper=yaml.CSafeDumper, sort_keys=True)
 
 
 def _full(folder: Path) -> str:

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from filelock import FileLock
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -64,7 +66,7 @@ def recommend(
         disable=not console.is_terminal,
     )
     try:
-        with bar:
+        with bar, target.alone():
             shown = _Bar(bar)
             outcome = recommend_all(
                 Servable(registry.artifact(version.number, MODEL, shown)),
@@ -103,10 +105,18 @@ class _Target:
             )
         # Asked before hours of work: whether the bucket is there, and may be reached.
         self._object = destination(output) if is_remote(output) else None
+        self._home = home
         self.path = Path(output)
         if self._object is not None:
             folder = home / "recommendations" / digest_text(output)[:16]
             self.path = folder / output.rpartition("/")[2]
+
+    def alone(self) -> AbstractContextManager[object]:
+        """While lists for an object are made and sent, other calls from this home wait."""
+        if self._object is None:
+            return nullcontext()  # a file is guarded where it is written
+        self._home.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._home / "recommendations.lock")
 
     def send(self, shown: "_Bar") -> None:
         """Upload what was written, if it is to be uploaded; it stays here where that fails."""

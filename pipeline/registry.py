@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline.terminal import print_json, table_console
 from slmrec.errors import ConfigError
 from slmrec.registry.store import Registry
-from slmrec.registry.versions import EVALUATION, TIMINGS, Version
+from slmrec.registry.versions import TIMINGS, Version
 from slmrec.signing import read_private_key, read_public_key
 
 app = typer.Typer(
@@ -293,7 +293,7 @@ def _registry(home: Path, place: str, public_key: str = "") -> Registry:
 
 def _facts(registry: Registry, version: Version) -> dict[str, Any]:
     """A version's own figures, as its evaluation and timings recorded them; none where they did not."""
-    metrics = registry.document(version.number, f"{EVALUATION}/metrics.json")
+    metrics = registry.metrics(version)
     timings = registry.document(version.number, f"{TIMINGS}/timings.json")
     models = metrics.get("models", [])
     model = next((one for one in models if one.get("name") == version.name), {})

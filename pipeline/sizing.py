@@ -25,7 +25,7 @@ _STEP_MINUTES = 10
 
 def resources(
     home: Annotated[Path, typer.Option(help="Where runs live.")] = Path("var"),
-    run: Annotated[str, typer.Option(help="Which run; default: the newest that finished.")] = "",
+    run: Annotated[str, typer.Option(help="Which run; default: the newest that trained.")] = "",
     file: Annotated[Path, typer.Option(help="The steps' limits.")] = RESOURCES_FILE,
     write: Annotated[
         bool, typer.Option("--write", help="Put what is proposed into the file; then compile.")

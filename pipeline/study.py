@@ -42,6 +42,9 @@ Format = Annotated[str, typer.Option(help="Reader of the log, as for 'run'.")]
 Config = Annotated[
     Path | None, typer.Option(help="Settings file; default for files: configs/study.yaml.")
 ]
+RunConfig = Annotated[
+    Path | None, typer.Option(help="Settings file; default for files: configs/default.yaml.")
+]
 Settings = Annotated[
     list[str], typer.Option("--set", help="One setting, STEP.KEY=VALUE; repeatable.")
 ]
@@ -151,7 +154,7 @@ def distillation(
     interactions: Interactions = SAMPLE,
     items: Items = "",
     format: Format = "",
-    config: Config = None,
+    config: RunConfig = None,
     set_: Settings = [],  # noqa: B006 - typer wants a list
     seeds: Seeds = 3,
     output: Output = None,
@@ -160,7 +163,7 @@ def distillation(
 ) -> None:
     """Whether the student is better than the same model without a teacher, in whole runs.
 
-    Takes the settings of 'run' (default for files: configs/default.yaml) and any kind of teacher.
+    Takes the settings of 'run' and any kind of teacher.
     Example: python -m pipeline study distillation --interactions ratings.csv
     """
     request = Request(interactions, items, format, config, set_, seeds, output, work, as_json)
@@ -172,7 +175,7 @@ def compression(
     interactions: Interactions = SAMPLE,
     items: Items = "",
     format: Format = "",
-    config: Config = None,
+    config: RunConfig = None,
     set_: Settings = [],  # noqa: B006 - typer wants a list
     output: Output = None,
     work: Work = None,
@@ -180,8 +183,7 @@ def compression(
 ) -> None:
     """What pruning and quantization cost in quality and give in size and speed, alone and together.
 
-    Takes the settings of 'run' (default for files: configs/default.yaml). Times every model, so leave
-    the machine to it.
+    Takes the settings of 'run'. Times every model, so leave the machine to it.
     Example: python -m pipeline study compression --interactions ratings.csv
     """
     request = Request(interactions, items, format, config, set_, None, output, work, as_json)
@@ -206,8 +208,9 @@ def _study(
 
     output = request.output or FOLDER / name
     work = request.work or output / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    (work / ".gitignore").write_text("*\n", encoding="utf-8")
+    if not work.exists():  # a folder that is there already has its own
+        work.mkdir(parents=True)
+        (work / ".gitignore").write_text("*\n", encoding="utf-8")
     events, log = work / f"{name}-events.jsonl", work / f"{name}.log"
     for outdated in (events, log):
         outdated.unlink(missing_ok=True)

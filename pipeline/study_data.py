@@ -4,6 +4,8 @@ The functions are those that the pipeline's steps call, in one process; the arti
 other in the study's work folder.
 """
 
+import atexit
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -59,4 +61,5 @@ def _do(job: Job, step: Callable[..., Any], *arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # all memory goes back at once: nobody looks for garbage in it
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

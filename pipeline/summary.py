@@ -62,7 +62,11 @@ def summarise(record: RunRecord, registry: Registry) -> dict[str, Any]:
         "candidate": choice,
         "comparisons": metrics.get("comparisons", []),
         "users_evaluated": metrics.get("users"),
-        "drift": {"verdict": drift.get("verdict"), "alarms": drift.get("alarms", [])},
+        "drift": {
+            "verdict": drift.get("verdict"),
+            "alarms": drift.get("alarms", []),
+            "production": drift.get("production"),
+        },
         "decision": _decision(record),
         "gates": promotion.get("gates", []),
         "promoted": promotion.get("promoted"),
@@ -108,8 +112,8 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "users": built.get("users"),
         "items": built.get("items"),
         "interactions": built.get("interactions"),
-        "first": card.get("first"),
-        "last": card.get("last"),
+        "first": None if card.get("order_only") else card.get("first"),
+        "last": None if card.get("order_only") else card.get("last"),
         "quarantined": card.get("quarantined"),
     }
 

@@ -1,5 +1,6 @@
 """What several folders of tests share: tiny sequences that can be checked by hand."""
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -19,8 +20,20 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-LONGEST = ("tests/smoke/test_run", "tests/smoke/", "tests/studies/", "tests/components/")
+LONGEST = (
+    *("tests/smoke/test_run", "tests/pipeline/test_two_machines", "tests/dashboard/test_browser"),
+    *("tests/test_worked_examples", "tests/studies/test_studies", "tests/components/"),
+    *("tests/pipeline/test_study", "tests/pipeline/test_release", "tests/faults/test_kills"),
+    *("tests/training/test_parallel", "tests/training/test_allocator", "tests/smoke/"),
+)
 """Files that take minutes begin first: at the end one worker would wait for another."""
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, and not among the half a million objects of imports."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -73,12 +73,12 @@ def compared(a, b, interval):
     return {"a": a, "b": b, "metric": "ndcg@10", "difference": 0.0, "ci95": interval, "p": 0.5}
 
 
-def check(metrics, timings, production=None, evaluated="data", judged="theirs"):
+def check(metrics, timings, production=None, evaluated="data", judged="theirs", newest=NEWEST):
     gates = check_gates(
         metrics,
         timings,
         candidate="int8",
-        newest=NEWEST,
+        newest=newest,
         sequences_digest="data",
         evaluated_digest=evaluated,
         judged_production=judged,
@@ -193,6 +193,11 @@ def test_a_group_that_was_left_out_refuses(place):
 def test_data_older_than_productions_refuse(newest, passes):
     gates = check(*against_production(), Production(3, "theirs", newest))
     assert gates["data_not_older"].passed is passes
+
+
+def test_data_without_times_are_not_older():
+    gate = check(*against_production(), Production(3, "theirs", 480), newest=None)["data_not_older"]
+    assert (gate.passed, gate.found) == (True, "no times")
 
 
 @pytest.mark.parametrize("value", [math.nan, None, "many"])

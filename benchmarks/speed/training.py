@@ -112,13 +112,19 @@ def ratio(name: str, slow: Sequence[float], fast: Sequence[float], asked: float 
 def beside_peers(
     epochs: dict[str, list[float]], peers: Sequence[Side], chosen: Sequence[Side] = ()
 ) -> list[Ratio]:
-    """Of every peer, and of the fastest one as installed and tuned."""
+    """Of every peer, and of the fastest one in its default settings, as installed and tuned.
+
+    `chosen` are those in other settings of theirs, which stand by themselves.
+    """
     mine = epochs["slmrec SASRec"]
     found = [
         ratio(f"{side.name} over slmrec, an epoch", epochs[side.name], mine, None)
         for side in (*peers, *chosen)
     ]
-    for words, asked, tuned in (("as installed", ASKED_PEER, False), ("tuned", ASKED_TUNED, True)):
+    for words, asked, tuned in (
+        ("as installed", ASKED_PEER, False),
+        ("as installed but tuned", ASKED_TUNED, True),
+    ):
         group = [epochs[side.name] for side in peers if side.name.endswith(TUNED) == tuned]
         if group:
             fastest = [min(turn) for turn in zip(*group, strict=True)]

@@ -10,7 +10,7 @@ from components.runtime import open_registry, step
 from slmrec.artifacts import open_artifact, publish, write_json
 from slmrec.config import DecideRetraining
 from slmrec.data.sequences import load_sequences
-from slmrec.drift.retraining import decide, known_share, newer_than
+from slmrec.drift.retraining import decide, known_share, new_since
 from slmrec.errors import ArtifactError
 from slmrec.progress import Progress
 from slmrec.registry.versions import ITEM_TABLE, MODEL
@@ -35,7 +35,7 @@ def run(
     data = load_sequences(sequences)
     store = open_registry(registry)
     production = store.production()
-    new = newer_than(data, production.data.last) if production else data.interactions
+    new = new_since(data, production.data) if production else data.interactions
     share = 1.0
     if production is not None:
         try:

@@ -62,7 +62,7 @@ def run(
         thresholds,
         production.data.last if production else None,
         progress,
-        order_only=data.artifact.json("card.json")["order_only"],
+        order_only=data.order_only,
         serving=asked,
         categories=_categories(data),
         handed_out=handed_out,

@@ -62,7 +62,7 @@ def run(
         metrics,
         timed.json("timings.json"),
         candidate=chosen,
-        newest=facts.last,
+        newest=facts.newest,
         sequences_digest=data.artifact.digest,
         evaluated_digest=measured.inputs.get("sequences", ""),
         judged_production=measured.inputs.get("production", ""),
@@ -201,4 +201,4 @@ def _made_of(version: Version) -> tuple[str, str, str]:
 def _known(production: Version | None) -> Production | None:
     if production is None:
         return None
-    return Production(production.number, production.model_digest, production.data.last)
+    return Production(production.number, production.model_digest, production.data.newest)

@@ -22,7 +22,8 @@ INTRODUCTION = """
 says all of this with `--help`.
 
 Exit codes: 0 done; 2 wrong usage or configuration, a missing input; 3 the data cannot be read or
-failed validation; 4 a step failed; 5 the gates refused and `--require-promotion` was given; 130
+failed validation; 4 a step failed; 5 `--require-promotion` was given, and the gates refused or a person
+had taken that model back; 130
 stopped.
 """
 VALUES = {

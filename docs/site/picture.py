@@ -6,9 +6,8 @@ from graphlib import TopologicalSorter
 from typing import Any
 from xml.sax.saxutils import escape
 
-import yaml
-
 from pipeline.paths import PIPELINE_FILE
+from slmrec.yaml_text import read_yaml
 
 WIDTH, HEIGHT, GAP, STACK, MARGIN = 132, 44, 26, 5, 16
 ROW, LABEL, INSET = 116, 26, 18
@@ -129,4 +128,4 @@ def _arrow(line: str, x: float, y: float, *, down: bool) -> list[str]:
 
 def picture() -> str:
     """The committed pipeline as an SVG."""
-    return draw(steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))))
+    return draw(steps(read_yaml(PIPELINE_FILE, "pipeline")))

@@ -52,7 +52,8 @@ def page() -> str:
     parts += [
         "## Settings files",
         "What `run` takes when no `--config` is given: `sample.yaml` for the built-in sample, "
-        "`default.yaml` for files.\n`study` takes `study.yaml` for files. All are in "
+        "`default.yaml` for files.\nFor files `study depth`, `ablation` and `certificate` take "
+        "`study.yaml`, `distillation` and `compression` `default.yaml`.\nAll are in "
         "`pipeline/configs/`.",
     ]
     for path in sorted(CONFIGS.glob("*.yaml")):

@@ -4,12 +4,10 @@ From 3.0 on the API itself tells of a run's tasks and artifacts (kubeflow/pipeli
 13986). Before, what tasks gave stands in ML Metadata only: `pipeline.fetching.ml_metadata`.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from pipeline.fetching.ml_metadata import executed_tasks
 from pipeline.fetching.remote import (
@@ -22,11 +20,9 @@ from pipeline.fetching.remote import (
     whole_numbers,
 )
 from pipeline.submission.bundle import NAME, steps
-from pipeline.submission.kfp_target import KubeflowTarget
-from pipeline.submission.transport import Request
+from pipeline.submission.kfp_api import KubeflowApi, quoted
 from slmrec.errors import ConfigError
 
-_PAGE = "100"
 _ENDED = ("SUCCEEDED", "FAILED")
 _STATES = {"SUCCEEDED": "executed", "CACHED": "cached", "FAILED": "failed"}
 """Of a task; SKIPPED is a condition that did not hold."""
@@ -38,7 +34,7 @@ _UNKNOWN = (404, 405, 501)
 class KubeflowRuns:
     """The runs of an installation, or of a namespace in it."""
 
-    target: KubeflowTarget
+    api: KubeflowApi
     _specs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Version → what runs."""
 
@@ -47,8 +43,7 @@ class KubeflowRuns:
         pipeline = self._pipeline()
         if not pipeline:
             return
-        query = {"page_size": _PAGE, "sort_by": "created_at desc", **self._in_namespace()}
-        for run in self._list("list the runs", "runs", "runs", query):
+        for run in self.api.list("list the runs", "runs", "runs", newest_first=True):
             if _version(run).get("pipeline_id") == pipeline:
                 yield _handle(run)
 
@@ -69,10 +64,10 @@ class KubeflowRuns:
         if native or not handle.succeeded:
             tasks = native or _failures(run, known, ended)
         else:
-            tasks = executed_tasks(self.target, handle.id, known)
+            tasks = executed_tasks(self.api, handle.id, known)
         return RemoteRun(
             handle=handle,
-            link=f"{self.target.host}/#/runs/details/{handle.id}",
+            link=self.api.run_link(handle.id),
             started=handle.created,
             ended=ended,
             parameters=whole_numbers((run.get("runtime_config") or {}).get("parameters") or {}),
@@ -83,24 +78,11 @@ class KubeflowRuns:
 
     def _pipeline(self) -> str:
         """The id of this pipeline; empty where nobody has uploaded it."""
-        predicate = {"operation": "EQUALS", "key": "display_name", "string_value": NAME}
-        query = {
-            "page_size": _PAGE,
-            "filter": json.dumps({"predicates": [predicate]}),
-            **self._in_namespace(),
-        }
-        found = self._list("look for pipelines", "pipelines", "pipelines", query)
-        ids = [str(one["pipeline_id"]) for one in found if one.get("display_name") == NAME]
-        if len(ids) > 1:
-            raise ConfigError(
-                f"{self.target.host}: {len(ids)} pipelines are called '{NAME}'; name the --namespace "
-                "of one"
-            )
-        return ids[0] if ids else ""
+        found = self.api.named("pipelines", NAME)
+        return str(found["pipeline_id"]) if found else ""
 
     def _run(self, identity: str) -> dict[str, Any]:
-        url = self._url(f"runs/{quote(identity, safe='')}")
-        run = self.target.transport.send(Request("read the run", "GET", url, tolerated=(404,)))
+        run = self.api.get("read the run", f"runs/{quoted(identity)}", tolerated=(404,))
         if not run:
             raise ConfigError(f"run {identity}: not there; expected the id of a run at --host")
         return run
@@ -111,11 +93,11 @@ class KubeflowRuns:
         if not spec:
             version = _version(run)
             pipeline, identity = (
-                quote(version[name], safe="") for name in ("pipeline_id", "pipeline_version_id")
+                quoted(version[name]) for name in ("pipeline_id", "pipeline_version_id")
             )
             if identity not in self._specs:
-                url = self._url(f"pipelines/{pipeline}/versions/{identity}")
-                found = self.target.transport.send(Request("read the pipeline", "GET", url))
+                path = f"pipelines/{pipeline}/versions/{identity}"
+                found = self.api.get("read the pipeline", path)
                 self._specs[identity] = found["pipeline_spec"]
             spec = self._specs[identity]
         # Where settings for Kubernetes were sent with it, both are in one object.
@@ -123,32 +105,9 @@ class KubeflowRuns:
 
     def _tasks(self, identity: str, known: frozenset[str]) -> list[RemoteTask]:
         """What the service itself tells of a run's tasks; nothing before 3.0."""
-        query = {"page_size": _PAGE}
-        path = f"runs/{quote(identity, safe='')}/tasks"
-        found = self._list("list the run's tasks", path, "tasks", query, _UNKNOWN)
+        path = f"runs/{quoted(identity)}/tasks"
+        found = self.api.list("list the run's tasks", path, "tasks", tolerated=_UNKNOWN)
         return [task for one in found if (task := _task(one, known)) is not None]
-
-    def _list(
-        self,
-        purpose: str,
-        path: str,
-        key: str,
-        query: dict[str, str],
-        tolerated: tuple[int, ...] = (),
-    ) -> Iterator[dict[str, Any]]:
-        while True:
-            request = Request(purpose, "GET", self._url(path), query=query, tolerated=tolerated)
-            answer = self.target.transport.send(request)
-            yield from answer.get(key) or ()
-            if not answer.get("next_page_token"):
-                return
-            query = {**query, "page_token": answer["next_page_token"]}
-
-    def _url(self, path: str) -> str:
-        return f"{self.target.host}/apis/v2beta1/{path}"
-
-    def _in_namespace(self) -> dict[str, str]:
-        return {"namespace": self.target.namespace} if self.target.namespace else {}
 
 
 def _version(run: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from pipeline.fetching.ml_metadata_messages import message
 from pipeline.fetching.remote import RemoteArtifact, RemoteTask, step_of, whole_numbers
-from pipeline.submission.kfp_target import KubeflowTarget
+from pipeline.submission.kfp_api import KubeflowApi
 from pipeline.submission.transport import Request, SubmissionError
 from slmrec.errors import ConfigError
 
@@ -28,22 +28,20 @@ _OUTPUT = 4
 _TRAILER = 0x80
 
 
-def executed_tasks(target: KubeflowTarget, run_id: str, steps: frozenset[str]) -> list[RemoteTask]:
+def executed_tasks(api: KubeflowApi, run_id: str, steps: frozenset[str]) -> list[RemoteTask]:
     """The tasks of a run that ended well, cached ones with what they took from the cache.
 
     Raises `ConfigError` where the address does not lead to ML Metadata, `SubmissionError` where it
     knows nothing of the run.
     """
     named = message("GetContextByTypeAndNameRequest", type_name=_RUN_TYPE, context_name=run_id)
-    context = _ask(target, "GetContextByTypeAndName", named).context
+    context = _ask(api, "GetContextByTypeAndName", named).context
     if not context.id:
-        raise SubmissionError(f"run {run_id}: ML Metadata at {target.host} knows nothing of it")
+        raise SubmissionError(f"run {run_id}: ML Metadata at {api.host} knows nothing of it")
     executions = [
-        one
-        for one in _executions(target, context.id)
-        if one.last_known_state in (_COMPLETE, _CACHED)
+        one for one in _executions(api, context.id) if one.last_known_state in (_COMPLETE, _CACHED)
     ]
-    outputs = _outputs(target, [one.id for one in executions])
+    outputs = _outputs(api, [one.id for one in executions])
     tasks = []
     for one in executions:
         properties = _properties(one.custom_properties)
@@ -62,27 +60,27 @@ def executed_tasks(target: KubeflowTarget, run_id: str, steps: frozenset[str]) -
     return tasks
 
 
-def _executions(target: KubeflowTarget, context: int) -> Iterator[Any]:
+def _executions(api: KubeflowApi, context: int) -> Iterator[Any]:
     token = ""
     while True:
         asked = message("GetExecutionsByContextRequest", context_id=context)
         if token:
             asked.options.next_page_token = token
-        answer = _ask(target, "GetExecutionsByContext", asked)
+        answer = _ask(api, "GetExecutionsByContext", asked)
         yield from answer.executions
         token = answer.next_page_token
         if not token:
             return
 
 
-def _outputs(target: KubeflowTarget, executions: list[int]) -> dict[int, dict[str, RemoteArtifact]]:
+def _outputs(api: KubeflowApi, executions: list[int]) -> dict[int, dict[str, RemoteArtifact]]:
     """Execution → port → what it gave."""
     if not executions:
         return {}
     asked = message("GetEventsByExecutionIDsRequest", execution_ids=executions)
     events = [
         event
-        for event in _ask(target, "GetEventsByExecutionIDs", asked).events
+        for event in _ask(api, "GetEventsByExecutionIDs", asked).events
         if event.type == _OUTPUT and event.path.steps
     ]
     wanted = sorted({event.artifact_id for event in events})
@@ -91,7 +89,7 @@ def _outputs(target: KubeflowTarget, executions: list[int]) -> dict[int, dict[st
     asked = message("GetArtifactsByIDRequest", artifact_ids=wanted)
     artifacts = {
         one.id: RemoteArtifact(one.uri, _properties(one.custom_properties))
-        for one in _ask(target, "GetArtifactsByID", asked).artifacts
+        for one in _ask(api, "GetArtifactsByID", asked).artifacts
     }
     found: dict[int, dict[str, RemoteArtifact]] = {}
     for event in events:
@@ -101,14 +99,14 @@ def _outputs(target: KubeflowTarget, executions: list[int]) -> dict[int, dict[st
     return found
 
 
-def _ask(target: KubeflowTarget, method: str, asked: Message) -> Any:
-    parts = urlsplit(target.host)
+def _ask(api: KubeflowApi, method: str, asked: Message) -> Any:
+    parts = urlsplit(api.host)
     root = f"{parts.scheme}://{parts.netloc}"
     url = f"{root}/ml_metadata.MetadataStoreService/{method}"
     request = Request("ask for the run's artifacts", "POST", url)
     content = asked.SerializeToString()
     try:
-        answer = target.transport.exchange(  # type: ignore[attr-defined] - only the network has it
+        answer = api.transport.exchange(  # type: ignore[attr-defined] - only the network has it
             request, b"\0" + struct.pack(">I", len(content)) + content, _KIND
         )
         return message(f"{method}Response", _unframed(answer))

@@ -19,11 +19,10 @@ def publish_summaries(documents: Documents, summaries: dict[str, dict[str, Any]]
     """
     there = documents.read_all(f"{run}.json" for run in summaries)
     new = sorted(run for run in summaries if f"{run}.json" not in there)
-    contents = {run: _content(summaries[run]) for run in new}
-    for run, content in contents.items():
-        documents.replace(f"{run}.json", content, ABSENT)
-    if new:
-        _move_on(documents, contents[max(new, key=lambda run: _started(summaries[run]))])
+    for run in new:
+        documents.replace(f"{run}.json", _content(summaries[run]), ABSENT)
+    if summaries:  # new or not: whoever published it may have been ended before this
+        _move_on(documents, _content(max(summaries.values(), key=_started)))
     return new
 
 

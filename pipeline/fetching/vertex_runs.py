@@ -16,22 +16,20 @@ from pipeline.fetching.remote import (
 )
 from pipeline.submission.bundle import NAME, steps
 from pipeline.submission.transport import Request
-from pipeline.submission.vertex_target import VertexTarget
+from pipeline.submission.vertex_api import VERSION_LABEL, VertexApi
 from slmrec.errors import ConfigError
 
 _ENDED = ("SUCCEEDED", "FAILED")
 _LISTED = "name,displayName,state,createTime,labels"
-_LABEL = "slmrec-version"
 _STATES = {"SUCCEEDED": "executed", "SKIPPED": "cached", "FAILED": "failed"}
 """Of a task; SKIPPED is a hit of the cache, NOT_TRIGGERED a condition that did not hold."""
-_CONSOLE = "https://console.cloud.google.com/vertex-ai/pipelines"
 
 
 @dataclass(frozen=True)
 class VertexRuns:
     """The runs in a project and a location."""
 
-    target: VertexTarget
+    api: VertexApi
 
     def newest(self) -> Iterator[RunHandle]:
         """Runs of this pipeline that have ended, newest first."""
@@ -40,22 +38,15 @@ class VertexRuns:
             "filter": f'pipeline_name="{NAME}" AND ({ended})',
             "orderBy": "create_time desc",
             "readMask": _LISTED,
-            "pageSize": "100",
         }
-        while True:
-            request = Request("list the runs", "GET", self._url("pipelineJobs"), query=query)
-            answer = self.target.transport.send(request)
-            for job in answer.get("pipelineJobs") or ():
-                if (job.get("labels") or {}).get(_LABEL):
-                    yield _handle(job)
-            if not answer.get("nextPageToken"):
-                return
-            query = {**query, "pageToken": answer["nextPageToken"]}
+        for job in self.api.list("list the runs", "pipelineJobs", query):
+            if (job.get("labels") or {}).get(VERSION_LABEL):
+                yield _handle(job)
 
     def find(self, name: str) -> RunHandle:
         """The run of an id, or of the whole name that 'submit' prints."""
         job = self._job(name.rpartition("/")[2])
-        if not (job.get("labels") or {}).get(_LABEL):
+        if not (job.get("labels") or {}).get(VERSION_LABEL):
             raise ConfigError(f"run {name}: not one of this pipeline, which 'submit' started")
         return _handle(job)
 
@@ -66,11 +57,9 @@ class VertexRuns:
         known = frozenset(steps(spec))
         found = ((job.get("jobDetail") or {}).get("taskDetails")) or ()
         tasks = [task for task in (_task(detail, known) for detail in found) if task is not None]
-        identity = handle.id.rpartition("/")[2]
-        where = f"locations/{self.target.location}/runs/{identity}"
         return RemoteRun(
             handle=handle,
-            link=f"{_CONSOLE}/{where}?project={self.target.project}",
+            link=self.api.page("runs", handle.id.rpartition("/")[2]),
             started=moment(job.get("startTime") or job["createTime"]),
             ended=moment(job["endTime"]),
             parameters=whole_numbers((job.get("runtimeConfig") or {}).get("parameterValues") or {}),
@@ -80,19 +69,14 @@ class VertexRuns:
         )
 
     def _job(self, identity: str) -> dict[str, Any]:
-        url = self._url(f"pipelineJobs/{quote(identity, safe='')}")
-        job = self.target.transport.send(Request("read the run", "GET", url, tolerated=(404,)))
+        url = self.api.url(f"pipelineJobs/{quote(identity, safe='')}")
+        job = self.api.transport.send(Request("read the run", "GET", url, tolerated=(404,)))
         if not job:
             raise ConfigError(
                 f"run {identity}: not there; expected the id of a run in project "
-                f"{self.target.project}, {self.target.location}"
+                f"{self.api.project}, {self.api.location}"
             )
         return job
-
-    def _url(self, path: str) -> str:
-        target = self.target
-        endpoint = target.endpoint or f"https://{target.location}-aiplatform.googleapis.com"
-        return f"{endpoint}/v1/projects/{target.project}/locations/{target.location}/{path}"
 
 
 def _handle(job: dict[str, Any]) -> RunHandle:

@@ -10,6 +10,7 @@ import yaml
 
 from components import images
 from slmrec.errors import ConfigError
+from slmrec.yaml_text import parse_yaml
 
 NAME = "slmrec"
 """The pipeline's name in every service."""
@@ -55,7 +56,7 @@ def make_bundle(
     if image:
         check_image("--image", image)
         compiled = images.with_image(compiled, image)
-    spec = yaml.safe_load(compiled)
+    spec = parse_yaml(compiled, "the compiled pipeline")
     check_parameters(spec, parameters)
     document = compiled
     if platform:

@@ -103,6 +103,7 @@ def read_finding(summary: str) -> DriftFinding:
             run=str(found["run_id"]),
             started=str(found["started"]),
             trained=bool(found["retrained"]),
+            production=found["drift"].get("production"),
         )
     except (ValueError, TypeError, KeyError):
         raise ConfigError(

@@ -1,17 +1,11 @@
-"""Kubeflow Pipelines by its v2beta1 API: https://www.kubeflow.org/docs/components/pipelines/reference.
+"""Runs and schedules of Kubeflow Pipelines."""
 
-The client of the `kfp` package sends the same requests, but has no deadlines, sleeps between attempts
-and prints; and it uploads a first version under the pipeline's name, where ours is named by its digest.
-"""
-
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from pipeline.submission.bundle import NAME, Bundle
 from pipeline.submission.cron import Cron
+from pipeline.submission.kfp_api import KubeflowApi, quoted
 from pipeline.submission.kfp_bodies import (
     FILLED,
     compared,
@@ -21,26 +15,21 @@ from pipeline.submission.kfp_bodies import (
     work,
 )
 from pipeline.submission.target import Job, Schedule, refuse_other, uploaded
-from pipeline.submission.transport import Request, SubmissionError, Transport
-from slmrec.errors import ConfigError
-
-_PAGE = "100"
+from pipeline.submission.transport import Request, SubmissionError
 
 
-@dataclass
+@dataclass(frozen=True)
 class KubeflowTarget:
-    """Kubeflow Pipelines at a host; `namespace` is for installations with several users."""
+    """Kubeflow Pipelines at a host."""
 
-    transport: Transport
-    host: str
-    namespace: str = ""
+    api: KubeflowApi
 
     def submit(self, bundle: Bundle, job: Job) -> dict[str, Any]:
         """Start one run and say where it is."""
         reference, new = self._publish(bundle)
         with uploaded(f"version {bundle.version} of pipeline {NAME}"):
             experiment = self._experiment(job.experiment)
-            run = self._post(
+            run = self.api.post(
                 "start the run", "runs", work(bundle, job, experiment, reference, job.name)
             )
         return {
@@ -49,19 +38,19 @@ class KubeflowTarget:
 
     def find_run(self, name: str) -> dict[str, Any] | None:
         """Where a run of that name is; None where there is none."""
-        found = list(self._list("look for the run", "runs", "runs", name=name))
+        found = list(self.api.list("look for the run", "runs", "runs", name=name))
         return self._place(found[0]) if found else None
 
     def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
         """Create a schedule, or leave the one that is there when it is the same."""
         found = list(
-            self._list("look for the schedule", "recurringruns", "recurringRuns", name=name)
+            self.api.list("look for the schedule", "recurringruns", "recurringRuns", name=name)
         )
         facts = {"name": name, "cron": cron.text, "version": bundle.version}
         if found:
-            pipeline = self._named("pipelines", NAME) or {}
+            pipeline = self.api.named("pipelines", NAME) or {}
             version = self._version(pipeline, bundle.version) if pipeline else None
-            experiment = self._named("experiments", job.experiment) or {}
+            experiment = self.api.named("experiments", job.experiment) or {}
             reference = reference_to(version) if version else None
             wanted = recurring(
                 bundle, job, experiment.get("experiment_id", ""), reference, name, cron
@@ -71,19 +60,19 @@ class KubeflowTarget:
         with uploaded(f"version {bundle.version} of pipeline {NAME}"):
             experiment_id = self._experiment(job.experiment)
             body = recurring(bundle, job, experiment_id, reference, name, cron)
-            made = self._post("create the schedule", "recurringruns", body)
+            made = self.api.post("create the schedule", "recurringruns", body)
         identity = made["recurring_run_id"]
         first = self._first(name) or made
         if first["recurring_run_id"] != identity:
             return {**facts, **_there(name, body, [first])}
         return {
             **facts, "id": identity, "created": True, "paused": False, "uploaded": new,
-            "link": f"{self.host}/#/recurringrun/details/{identity}",
+            "link": f"{self.api.host}/#/recurringrun/details/{identity}",
         }  # fmt: skip
 
     def _first(self, name: str) -> dict[str, Any] | None:
         """Of schedules that several people created under a name at once, the first; the others go."""
-        every = self._list("look for the schedule", "recurringruns", "recurringRuns", name=name)
+        every = self.api.list("look for the schedule", "recurringruns", "recurringRuns", name=name)
         first, *others = sorted(every, key=_age) or [None]
         for other in others:
             self._change("delete the second schedule", "DELETE", listed(other), "", (404,))
@@ -91,10 +80,10 @@ class KubeflowTarget:
 
     def schedules(self) -> list[Schedule]:
         """Every schedule of this pipeline, by name."""
-        pipeline = self._named("pipelines", NAME)
+        pipeline = self.api.named("pipelines", NAME)
         if pipeline is None:
             return []
-        every = self._list("list the schedules", "recurringruns", "recurringRuns")
+        every = self.api.list("list the schedules", "recurringruns", "recurringRuns")
         ours = [
             listed(schedule)
             for schedule in every
@@ -117,11 +106,11 @@ class KubeflowTarget:
 
     def _publish(self, bundle: Bundle) -> tuple[dict[str, str], bool]:
         """The version that is this document, and whether it had to be uploaded."""
-        pipeline = self._named("pipelines", NAME)
+        pipeline = self.api.named("pipelines", NAME)
         if pipeline is None:
             # Older services know no `name`; newer ones take this for both.
-            body = {"display_name": NAME, **self._in_namespace()}
-            made = self._post("create the pipeline", "pipelines", body, tolerated=(409,))
+            body = {"display_name": NAME, **self.api.in_namespace()}
+            made = self.api.post("create the pipeline", "pipelines", body, tolerated=(409,))
             pipeline = made or self._there("pipelines", NAME)
         else:
             version = self._version(pipeline, bundle.version)
@@ -130,17 +119,17 @@ class KubeflowTarget:
         request = Request(
             "upload the pipeline",
             "POST",
-            self._url("pipelines/upload_version"),
+            self.api.url("pipelines/upload_version"),
             query={"name": bundle.version, "pipelineid": pipeline["pipeline_id"]},
             upload=bundle.document,
             form="uploadfile",
             tolerated=(409,),  # somebody else uploaded the same bytes meanwhile
         )
-        made = self.transport.send(request)
+        made = self.api.transport.send(request)
         version = made or self._version(pipeline, bundle.version)
         if version is None:
             raise SubmissionError(
-                f"{self.host}: version {bundle.version} is taken and not listed; try again"
+                f"{self.api.host}: version {bundle.version} is taken and not listed; try again"
             )
         return {
             "pipeline_id": pipeline["pipeline_id"],
@@ -148,54 +137,25 @@ class KubeflowTarget:
         }, bool(made)
 
     def _experiment(self, name: str) -> str:
-        found = self._named("experiments", name)
+        found = self.api.named("experiments", name)
         if found is None:
-            body = {"display_name": name, **self._in_namespace()}
-            found = self._post("create the experiment", "experiments", body, tolerated=(409,))
+            body = {"display_name": name, **self.api.in_namespace()}
+            found = self.api.post("create the experiment", "experiments", body, tolerated=(409,))
             found = found or self._there("experiments", name)
         return str(found["experiment_id"])
 
-    def _named(self, kind: str, name: str) -> dict[str, Any] | None:
-        found = list(self._list(f"look for {kind}", kind, kind, name=name))
-        if len(found) > 1:
-            raise ConfigError(
-                f"{self.host}: {len(found)} {kind} are called '{name}'; name the --namespace of one"
-            )
-        return found[0] if found else None
-
     def _there(self, kind: str, name: str) -> dict[str, Any]:
-        found = self._named(kind, name)
+        found = self.api.named(kind, name)
         if found is None:
-            raise SubmissionError(f"{self.host}: '{name}' is taken and not among the {kind} listed")
+            raise SubmissionError(
+                f"{self.api.host}: '{name}' is taken and not among the {kind} listed"
+            )
         return found
 
     def _version(self, pipeline: dict[str, Any], name: str) -> dict[str, Any] | None:
-        path = f"pipelines/{quote(pipeline['pipeline_id'], safe='')}/versions"
-        found = list(self._list("look for the version", path, "pipeline_versions", name=name))
+        path = f"pipelines/{quoted(pipeline['pipeline_id'])}/versions"
+        found = list(self.api.list("look for the version", path, "pipeline_versions", name=name))
         return found[0] if found else None
-
-    def _list(self, purpose: str, path: str, key: str, name: str = "") -> Iterator[dict[str, Any]]:
-        query = {"page_size": _PAGE}
-        if not path.endswith("/versions"):
-            query |= self._in_namespace()
-        if name:
-            predicate = {"operation": "EQUALS", "key": "display_name", "string_value": name}
-            query["filter"] = json.dumps({"predicates": [predicate]})
-        while True:
-            answer = self.transport.send(Request(purpose, "GET", self._url(path), query=query))
-            for one in answer.get(key) or ():
-                if not name or one.get("display_name") == name:
-                    yield one
-            if not answer.get("next_page_token"):
-                return
-            query = {**query, "page_token": answer["next_page_token"]}
-
-    def _post(
-        self, purpose: str, path: str, body: dict[str, Any], tolerated: tuple[int, ...] = ()
-    ) -> dict[str, Any]:
-        return self.transport.send(
-            Request(purpose, "POST", self._url(path), body=body, tolerated=tolerated)
-        )
 
     def _change(
         self,
@@ -205,17 +165,11 @@ class KubeflowTarget:
         verb: str,
         tolerated: tuple[int, ...] = (),
     ) -> None:
-        url = self._url(f"recurringruns/{quote(schedule.id, safe='')}{verb}")
-        self.transport.send(Request(purpose, method, url, tolerated=tolerated))
-
-    def _url(self, path: str) -> str:
-        return f"{self.host}/apis/v2beta1/{path}"
+        url = self.api.url(f"recurringruns/{quoted(schedule.id)}{verb}")
+        self.api.transport.send(Request(purpose, method, url, tolerated=tolerated))
 
     def _place(self, run: dict[str, Any]) -> dict[str, Any]:
-        return {"run": run["run_id"], "link": f"{self.host}/#/runs/details/{run['run_id']}"}
-
-    def _in_namespace(self) -> dict[str, str]:
-        return {"namespace": self.namespace} if self.namespace else {}
+        return {"run": run["run_id"], "link": self.api.run_link(run["run_id"])}
 
 
 def _there(name: str, wanted: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -124,13 +124,14 @@ class Connection:
         return self._vertex(staging, dry)
 
     def _kubeflow(self, dry: DryRun | None) -> Target:
+        from pipeline.submission.kfp_api import KubeflowApi
         from pipeline.submission.kfp_target import KubeflowTarget
 
         if not self.host:
             raise ConfigError("--host: missing; name the address of Kubeflow Pipelines")
         host = check_address("--host", self.host)
         if dry is not None:
-            return KubeflowTarget(dry, host, self.namespace)
+            return KubeflowTarget(KubeflowApi(dry, host, self.namespace))
 
         import requests
 
@@ -146,9 +147,11 @@ class Connection:
             forbidden=f"ask for the right to run pipelines {mine}, or name another --namespace",
             not_found="check --host: it is the address of the API, often https://HOST/pipeline",
         )
-        return KubeflowTarget(Http(session.request, advice, token), host, self.namespace)
+        http = Http(session.request, advice, token)
+        return KubeflowTarget(KubeflowApi(http, host, self.namespace))
 
     def _vertex(self, staging: str, dry: DryRun | None) -> Target:
+        from pipeline.submission.vertex_api import VertexApi
         from pipeline.submission.vertex_target import STORAGE, VertexTarget
 
         for option, value in (("--project", self.project), ("--location", self.location)):
@@ -157,9 +160,9 @@ class Connection:
                 raise ConfigError(f"{option}: {found}; expected a name of Google Cloud")
         endpoint = check_address("--endpoint", self.endpoint) if self.endpoint else ""
         storage = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
-        where = (self.project, self.location, staging, endpoint, storage)
+        where = (self.project, self.location, endpoint)
         if dry is not None:
-            return VertexTarget(dry, *where)
+            return VertexTarget(VertexApi(dry, *where), staging, storage)
 
         import google.auth
         from google.auth.exceptions import GoogleAuthError
@@ -182,7 +185,8 @@ class Connection:
             "is on, and that you have the role Vertex AI User in it and may write to --staging",
             not_found="check --project, --location and the bucket of --staging",
         )
-        return VertexTarget(Http(session.request, advice), *where)
+        api = VertexApi(Http(session.request, advice), *where)
+        return VertexTarget(api, staging, storage)
 
     def _token(self) -> str:
         path = self.token_file

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from slmrec.errors import ConfigError, SlmrecError
+from slmrec.storage.patience import never_connected
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -16,6 +17,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 _SHOWN = 300
 """Characters of a server's own words that are shown."""
+_PERHAPS_DONE = "it may have been done all the same, so look before you try again"
 
 
 class SubmissionError(SlmrecError):
@@ -123,12 +125,15 @@ class Http:
                 f"{what}: the credentials cannot be used ({self._told(str(error))}); "
                 f"{self._advice.unauthorised}"
             ) from None
-        except requests.ReadTimeout:
-            raise _unfinished(request)(
-                f"{what}: no answer in {ANSWER_SECONDS:g} seconds; it may have been done all the same, "
-                "so look before you try again"
-            ) from None
         except (requests.RequestException, OSError) as error:
+            if isinstance(error, requests.ReadTimeout):
+                raise _unfinished(request)(
+                    f"{what}: no answer in {ANSWER_SECONDS:g} seconds; {_PERHAPS_DONE}"
+                ) from None
+            if _broke(error):
+                raise _unfinished(request)(
+                    f"{what}: the connection broke ({_cause(error)}); {_PERHAPS_DONE}"
+                ) from None
             raise ConfigError(
                 f"{what}: cannot be reached ({_cause(error)}); {self._advice.unreachable}"
             ) from None
@@ -157,8 +162,8 @@ class Http:
             raise error(f"{what}: refused {told}")
 
     def _told(self, text: str) -> str:
-        line = " ".join(text.split())[:_SHOWN]
-        return line.replace(self._secret, "…") if self._secret else line
+        line = " ".join(text.split())
+        return (line.replace(self._secret, "…") if self._secret else line)[:_SHOWN]
 
 
 class Answer(dict[str, Any]):
@@ -222,6 +227,15 @@ def check_address(option: str, address: str) -> str:
 def _unfinished(request: Request) -> type[SubmissionError]:
     """What to raise where a request may go on although nobody hears of it."""
     return SubmissionError if request.method == "GET" else UnansweredError
+
+
+def _broke(error: Exception) -> bool:
+    """Whether somebody was reached and then lost, in the middle of the question or of the answer."""
+    from requests import exceptions
+
+    if isinstance(error, exceptions.SSLError | exceptions.ProxyError) or never_connected(error):
+        return False
+    return isinstance(error, exceptions.ConnectionError | exceptions.ChunkedEncodingError)
 
 
 def _what(request: Request) -> str:

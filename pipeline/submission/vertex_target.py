@@ -1,4 +1,4 @@
-"""Vertex AI Pipelines by its REST API: https://cloud.google.com/vertex-ai/docs/reference/rest.
+"""Runs and schedules of Vertex AI Pipelines.
 
 Vertex keeps no versions of a pipeline: a job carries the document itself. What was sent is kept under
 its digest in Cloud Storage (`--staging`), and the digest is a label of every job.
@@ -13,27 +13,23 @@ from urllib.parse import quote
 from pipeline.submission.bundle import NAME, Bundle
 from pipeline.submission.cron import Cron
 from pipeline.submission.target import Job, Schedule, refuse_other, uploaded
-from pipeline.submission.transport import Request, SubmissionError, Transport
+from pipeline.submission.transport import Request, SubmissionError
+from pipeline.submission.vertex_api import VERSION_LABEL, VertexApi
 from slmrec.errors import ConfigError
 from slmrec.storage.client import split
 
 STORAGE = "https://storage.googleapis.com"
-_VERSION, _EXPERIMENT = "slmrec-version", "slmrec-experiment"
+_EXPERIMENT = "slmrec-experiment"
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-_CONSOLE = "https://console.cloud.google.com/vertex-ai/pipelines"
 
 
-@dataclass
+@dataclass(frozen=True)
 class VertexTarget:
     """Vertex AI in a project and a location."""
 
-    transport: Transport
-    project: str
-    location: str
+    api: VertexApi
     staging: str = ""
     """`gs://BUCKET/PREFIX`: where documents are kept, and artifacts where a job names no root."""
-    endpoint: str = ""
-    """Address of the API; the location's own where empty."""
     storage: str = STORAGE
     """Address of Cloud Storage."""
 
@@ -42,12 +38,12 @@ class VertexTarget:
         body = self._job(bundle, job)
         new = self._publish(bundle)
         request = Request(
-            "start the run", "POST", self._url("pipelineJobs"),
+            "start the run", "POST", self.api.url("pipelineJobs"),
             query={"pipelineJobId": job.name}, body=body,
             tolerated=(409,),  # somebody else started the run of that name
         )  # fmt: skip
         with uploaded(f"the document {bundle.version}"):
-            made = self.transport.send(request)
+            made = self.api.transport.send(request)
             place = self._place(made, job.name) if made else self.find_run(job.name)
         if place is None:
             raise SubmissionError(
@@ -59,8 +55,8 @@ class VertexTarget:
 
     def find_run(self, name: str) -> dict[str, Any] | None:
         """Where a run of that name is; None where there is none."""
-        url = self._url(f"pipelineJobs/{quote(name, safe='')}")
-        found = self.transport.send(Request("look for the run", "GET", url, tolerated=(404,)))
+        url = self.api.url(f"pipelineJobs/{quote(name, safe='')}")
+        found = self.api.transport.send(Request("look for the run", "GET", url, tolerated=(404,)))
         return self._place(found, name) if found else None
 
     def create_schedule(self, bundle: Bundle, job: Job, name: str, cron: Cron) -> dict[str, Any]:
@@ -71,7 +67,7 @@ class VertexTarget:
             "maxConcurrentRunCount": "1",
             "allowQueueing": False,
             "createPipelineJobRequest": {
-                "parent": self._parent(),
+                "parent": self.api.parent,
                 "pipelineJob": self._job(bundle, job),
             },
         }
@@ -81,8 +77,8 @@ class VertexTarget:
             return {**facts, **_there(name, body, found)}
         new = self._publish(bundle)
         with uploaded(f"the document {bundle.version}"):
-            made = self.transport.send(
-                Request("create the schedule", "POST", self._url("schedules"), body=body)
+            made = self.api.transport.send(
+                Request("create the schedule", "POST", self.api.url("schedules"), body=body)
             )
         first = self._first(name) or made
         if first["name"] != made["name"]:
@@ -90,8 +86,7 @@ class VertexTarget:
         identity = str(made["name"]).rpartition("/")[2]
         return {
             **facts, "id": identity, "created": True, "paused": False, "uploaded": new,
-            "link": f"{_CONSOLE}/locations/{self.location}/schedules/{identity}"
-            f"?project={self.project}",
+            "link": self.api.page("schedules", identity),
         }  # fmt: skip
 
     def _first(self, name: str) -> dict[str, Any] | None:
@@ -104,7 +99,9 @@ class VertexTarget:
     def schedules(self) -> list[Schedule]:
         """Every schedule of this pipeline, by name."""
         ours = [
-            _listed(one) for one in self._list() if _job_of(one).get("labels", {}).get(_VERSION)
+            _listed(one)
+            for one in self._list()
+            if _job_of(one).get("labels", {}).get(VERSION_LABEL)
         ]
         return sorted(ours, key=lambda schedule: (schedule.name, schedule.id))
 
@@ -137,7 +134,7 @@ class VertexTarget:
         return {
             "displayName": NAME,
             "pipelineSpec": bundle.spec,
-            "labels": {_VERSION: bundle.version, _EXPERIMENT: job.experiment},
+            "labels": {VERSION_LABEL: bundle.version, _EXPERIMENT: job.experiment},
             "runtimeConfig": {"gcsOutputDirectory": root, "parameterValues": bundle.parameters},
             **account,
         }
@@ -148,7 +145,7 @@ class VertexTarget:
         name = f"{prefix}{NAME}/{bundle.version}.yaml"
         there = f"{self.storage}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
         look = Request("look for the document", "GET", there, tolerated=(404,))
-        if self.transport.send(look):
+        if self.api.transport.send(look):
             return False
         address = f"{self.storage}/upload/storage/v1/b/{quote(bucket, safe='')}/o"
         query = {"uploadType": "media", "name": name, "ifGenerationMatch": "0"}
@@ -156,21 +153,13 @@ class VertexTarget:
             "upload the document to --staging", "POST", address, query=query,
             upload=bundle.document, tolerated=(412,),
         )  # fmt: skip
-        return bool(self.transport.send(keep))  # 412: somebody else uploaded the same bytes
+        return bool(self.api.transport.send(keep))  # 412: somebody else uploaded the same bytes
 
     def _list(self, name: str = "") -> Iterator[dict[str, Any]]:
-        query = {"pageSize": "100"}
-        if name:
-            query["filter"] = f'display_name="{name}"'
-        while True:
-            request = Request("list the schedules", "GET", self._url("schedules"), query=query)
-            answer = self.transport.send(request)
-            for one in answer.get("schedules") or ():
-                if not name or one.get("displayName") == name:
-                    yield one
-            if not answer.get("nextPageToken"):
-                return
-            query = {**query, "pageToken": answer["nextPageToken"]}
+        query = {"filter": f'display_name="{name}"'} if name else {}
+        for one in self.api.list("list the schedules", "schedules", query):
+            if not name or one.get("displayName") == name:
+                yield one
 
     def _change(
         self,
@@ -181,19 +170,11 @@ class VertexTarget:
         body: dict[str, Any] | None,
         tolerated: tuple[int, ...] = (),
     ) -> None:
-        url = self._url(f"schedules/{quote(schedule.id, safe='')}{verb}")
-        self.transport.send(Request(purpose, method, url, body=body, tolerated=tolerated))
+        url = self.api.url(f"schedules/{quote(schedule.id, safe='')}{verb}")
+        self.api.transport.send(Request(purpose, method, url, body=body, tolerated=tolerated))
 
     def _place(self, run: dict[str, Any], name: str) -> dict[str, Any]:
-        link = f"{_CONSOLE}/locations/{self.location}/runs/{name}?project={self.project}"
-        return {"run": run["name"], "link": link}
-
-    def _parent(self) -> str:
-        return f"projects/{self.project}/locations/{self.location}"
-
-    def _url(self, path: str) -> str:
-        endpoint = self.endpoint or f"https://{self.location}-aiplatform.googleapis.com"
-        return f"{endpoint}/v1/{self._parent()}/{path}"
+        return {"run": run["name"], "link": self.api.page("runs", name)}
 
 
 def _job_of(schedule: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +199,7 @@ def _compared(schedule: dict[str, Any]) -> dict[str, Any]:
     runtime = job.get("runtimeConfig") or {}
     labels = job.get("labels") or {}
     return {
-        "pipeline version": labels.get(_VERSION),
+        "pipeline version": labels.get(VERSION_LABEL),
         "cron": schedule.get("cron"),
         "parameters": runtime.get("parameterValues") or {},
         "root": runtime.get("gcsOutputDirectory"),
@@ -234,5 +215,5 @@ def _listed(schedule: dict[str, Any]) -> Schedule:
         id=schedule["name"].rpartition("/")[2],
         cron=schedule.get("cron", ""),
         paused=schedule.get("state") == "PAUSED",
-        version=(_job_of(schedule).get("labels") or {}).get(_VERSION, ""),
+        version=(_job_of(schedule).get("labels") or {}).get(VERSION_LABEL, ""),
     )

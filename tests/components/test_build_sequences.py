@@ -86,3 +86,4 @@ def test_the_last_items_are_held_out_when_the_log_has_only_an_order(order_only, 
     first_history = sequences.item_table["item_id"].gather(sequences.items[:6] - 1).to_list()
     assert first_history == ["i0", "i1", "i2", "i3", "i4", "i5"]
     assert sequences.artifact.json("card.json")["order_only"] is True
+    assert sequences.order_only is True

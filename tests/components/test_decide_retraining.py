@@ -81,14 +81,14 @@ def test_new_interactions_are_counted_when_there_is_production(ask, make_registr
     made = ask(make_registry(interactions=2, last=20), config=config)
     assert made["new_interactions"] == 2
     assert made["retrain"] is True
-    assert "2 interactions are newer" in made["reason"]
+    assert "2 interactions are new" in made["reason"]
 
 
 def test_training_has_no_reason_when_too_little_is_new(ask, make_registry):
     registry = make_registry(interactions=3, last=30)
     made = ask(registry)
     assert made["retrain"] is False
-    assert made["headline"].startswith("do not train: 1 interactions are newer")
+    assert made["headline"].startswith("do not train: 1 interactions are new")
     assert ask(registry, force=True)["retrain"] is True
 
 

@@ -95,7 +95,7 @@ def arguments(inputs, outputs, registry="", production=""):
     return (*models, [str(inputs / "plain")], registry, production, CONFIG, *written)
 
 
-def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path):
+def test_step_writes_every_output_when_all_models_are_there(inputs, tmp_path, loads_known):
     metadata = run(*arguments(inputs, tmp_path))
     evaluation = open_artifact(tmp_path / "evaluation", "evaluation")
     timings = open_artifact(tmp_path / "timings", "timings")

@@ -135,6 +135,21 @@ def test_somebody_else_who_comes_first_is_a_conflict_that_is_explained(
     assert registry.place not in answer.text
 
 
+def test_an_approval_does_not_pass_a_rejection_that_comes_in_between(client, registry, monkeypatch):
+    sent = form(client, "promote")
+    usual = Registry.promote
+
+    def rejected_first(self, *args, **kwargs):
+        monkeypatch.setattr(Registry, "promote", usual)
+        registry.reject(3, reason="too many repeats", **SAID)
+        return usual(self, *args, **kwargs)
+
+    monkeypatch.setattr(Registry, "promote", rejected_first)
+    assert client.post("/decisions/promote", data=sent).status_code == 409
+    assert registry.production().number == 2
+    assert 3 in registry.channels().taken_back
+
+
 @pytest.mark.parametrize("name", ["drift", "evaluation", "model"])
 @pytest.mark.parametrize("digest", ["", "0" * 64])
 def test_evidence_that_the_pages_do_not_show_is_refused(client, registry, name, digest):

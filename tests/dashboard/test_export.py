@@ -30,6 +30,13 @@ def test_every_link_of_the_export_leads_to_a_file(tmp_path: Path) -> None:
     assert not [path for path in out.rglob("*") if "evidently" in path.name]
 
 
+def test_every_run_s_drift_is_exported_when_there_are_many(tmp_path: Path) -> None:
+    registry = make_home(tmp_path / "home", runs=62)
+    export(Records(tmp_path / "home", registry, lambda: NOW), tmp_path / "out")
+    drifts = [*(tmp_path / "out" / "runs").glob("*/drift.html")]
+    assert len(drifts) == 62
+
+
 def test_an_export_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()

@@ -11,6 +11,7 @@ import pytest
 from slmrec.artifacts import write_json
 from slmrec.dashboard.pages import VIEWS
 from slmrec.dashboard.pages.view import page_count
+from slmrec.dashboard.records import Records
 from tests.dashboard.conftest import walk
 from tests.dashboard.homes import LAST, NOW, make_home, make_run
 
@@ -102,8 +103,59 @@ def test_two_versions_are_compared_on_the_same_users_when_one_evaluation_judged_
     judged = {row["name"]: row["judged"] for row in found["rows"]}
     assert judged["NDCG@10"] == "better"
     assert judged["bytes"] == "worse"
+    assert (found["rows"][0]["change"], found["rows"][0]["same_users"]) == (0.01, True)
     alone = client.get("/api/models/compare/1/3").json()["rows"][0]
     assert (alone["name"], alone["judged"]) == ("NDCG@10", "within chance")  # both [.2, .3]
+
+
+def test_the_same_users_count_more_than_two_evaluations_of_others(client, monkeypatch):
+    usual = Records.figures
+
+    def of_easier_users(self, version):
+        found = usual(self, version)
+        return (
+            {**found, "ndcg@10": {"value": 0.29, "ci95": [0.28, 0.3]}}
+            if version.number == 2
+            else found
+        )
+
+    monkeypatch.setattr(Records, "figures", of_easier_users)
+    row = client.get("/api/models/compare/2/3").json()["rows"][0]
+    assert (row["one"], row["other"], row["change"]) == (0.29, 0.23, 0.01)
+    assert row["judged"] == "better"
+
+
+def test_an_altered_evaluation_of_the_registry_is_not_shown(home, open_client):
+    metrics = home / "registry" / "versions" / "000003" / "evaluation" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("0.23", "0.83"))
+    client = open_client(home)
+    for path in ("/", "/models", "/models/3", "/models/compare/2/3", "/decisions"):
+        assert "0.83" not in client.get(path).text, path
+    assert client.get("/api/models/3").json()["figures"]["ndcg@10"]["value"] is None
+
+
+def test_a_log_without_times_has_no_days(home, open_client):
+    summary = sorted((home / "runs").iterdir())[-1] / "summary.json"
+    content = json.loads(summary.read_text())
+    write_json(summary, {**content, "data": {**content["data"], "last": None}})
+    for version in (home / "registry" / "versions").glob("*/version.json"):
+        known = json.loads(version.read_text())
+        data = {**known["data"], "last": 50, "order_only": True}
+        version.write_text(json.dumps({**known, "data": data}))
+    client = open_client(home)
+    for path in ("/", "/models", "/models/2", "/models/compare/2/3"):
+        assert "1970" not in client.get(path).text, path
+
+
+def test_pruned_versions_are_not_listed_while_their_files_go(home, registry, open_client):
+    said = {"actor": "a", "time": NOW.isoformat()}
+    registry.promote(3, 2, reason="r", **said)
+    shutil.copytree(home / "registry" / "versions" / "000001", home / "kept")
+    assert registry.prune(1, **said) == [1]
+    # As long as it takes to delete them, files are still there.
+    shutil.copytree(home / "kept", home / "registry" / "versions" / "000001", dirs_exist_ok=True)
+    found = open_client(home).get("/api/models").json()["versions"]
+    assert [row["number"] for row in found] == [3, 2]
 
 
 def test_a_run_shows_its_graph_and_from_what_each_artifact_was_made(client):
@@ -189,7 +241,9 @@ def test_a_failed_run_says_at_which_step_without_telling_where_the_home_is(home,
     event = {"event": "failed", "step": "validate_data", "message": f"read {home}/x.html"}
     (failed / "events.jsonl").write_text(json.dumps(event) + "\n")
     client = open_client(home)
-    assert "failed at <strong>validate_data</strong>" in client.get("/").text
+    front = client.get("/").text
+    assert "failed at <strong>validate_data</strong>" in front
+    assert "What follows is of the run before" in front
     page = client.get("/runs/20270101-000000").text
     assert "read …/x.html" in page
     assert str(home) not in page
@@ -199,6 +253,22 @@ def test_no_page_and_no_twin_tells_where_the_home_is(client, home):
     for path, html in walk(client).items():
         assert str(home) not in html
         assert str(home) not in client.get(f"/api{path}".rstrip("/")).text
+
+
+def test_a_first_run_that_failed_is_not_told_of_as_none(tmp_path, open_client):
+    (tmp_path / "runs" / "20270101-000000").mkdir(parents=True)
+    front = open_client(tmp_path).get("/").text
+    assert "no run has ended yet" in front
+    assert "of the run before" not in front
+    assert "– ago" not in front
+
+
+def test_a_card_that_was_altered_says_nothing_of_the_quarantine(home, open_client):
+    for path in (home / "cache").rglob("log/card.json"):
+        path.write_text("{}")
+    page = open_client(home).get("/data").text
+    assert "The log and its quarantine are gone" in page
+    assert "No row was set aside" not in page
 
 
 def test_an_empty_home_is_shown_when_nothing_has_run(tmp_path, open_client):

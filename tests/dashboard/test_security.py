@@ -179,6 +179,19 @@ def test_a_login_leads_nowhere_else(guarded, next_):
     assert login(guarded, next_=next_).headers["location"] == "/"
 
 
+def test_a_login_leads_to_the_page_that_was_asked_for(guarded):
+    location = guarded.get("/runs/20260001-120000/drift?x=1").headers["location"]
+    assert location == "/login?next=/runs/20260001-120000/drift"
+    page = html.unescape(guarded.get(location).text)
+    assert fields(page, "login")["next"] == "/runs/20260001-120000/drift"
+
+
+@pytest.mark.parametrize(("told", "secure"), [({"x-forwarded-proto": "https"}, True), ({}, False)])
+def test_the_cookie_is_for_encrypted_pages_only_where_a_proxy_encrypts(guarded, told, secure):
+    guarded.headers.update(told)
+    assert ("secure" in login(guarded).headers["set-cookie"].lower()) is secure
+
+
 def test_a_session_ends_and_cannot_be_forged():
     access = Access("0.0.0.0", token=TOKEN)
     session = access.session("ann", 0)

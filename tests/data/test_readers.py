@@ -186,6 +186,23 @@ def test_positions_are_the_times_when_a_line_is_a_history(tmp_path):
     ]
 
 
+def test_a_user_has_one_line_when_histories_lie_in_several_files(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "a.txt").write_text("1 30 20\n2 20 10\n")
+    (log / "b.txt").write_text("3 20 10\n1 7 8\n")
+    parts = opened(log).parts
+    for _ in range(2):  # every time that they are read
+        frame = pl.concat(batch for part in parts for batch in part.batches())
+        assert frame.filter(pl.col("malformed").is_null())["user_id"].unique(
+            maintain_order=True
+        ).to_list() == ["1", "2", "3"]
+        assert frame.drop_nulls("malformed").select("line", "malformed", "raw").rows() == [
+            (2, "second line of a user", "1 7 8"),
+            (2, "second line of a user", "1 7 8"),
+        ]
+
+
 def test_lines_are_counted_when_fields_hold_line_ends(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from slmrec.config import DecideRetraining
-from slmrec.drift.retraining import decide, newer_than
+from slmrec.drift.retraining import decide, new_since
 from slmrec.registry.decisions import Decision
 from slmrec.registry.versions import DataFacts, Version
 
@@ -78,7 +80,7 @@ def test_the_first_reason_wins_when_several_hold(given, word):
 def test_there_is_no_training_when_no_reason_holds(given):
     decision = ask(**given)
     assert not decision.retrain
-    assert "are newer than the data of version 3" in decision.reason
+    assert "are new since version 3" in decision.reason
 
 
 def test_a_snooze_is_said_where_drift_is_ignored():
@@ -88,4 +90,12 @@ def test_a_snooze_is_said_where_drift_is_ignored():
 
 def test_new_interactions_are_those_after_the_moment(make_sequences_from_events):
     log = make_sequences_from_events([(0, 99, 1), (0, 100, 1), (0, 101, 1), (1, 300, 1)], 1)
-    assert newer_than(log, 100) == 2
+    assert new_since(log, DataFacts("s", 3, last=100)) == 2
+
+
+@pytest.mark.parametrize(("seen", "new"), [(3, 1), (4, 0), (5, 0)])
+def test_new_interactions_are_those_more_where_times_are_positions(
+    make_sequences_from_events, seen, new
+):
+    log = make_sequences_from_events([(0, 0, 1), (0, 1, 1), (0, 2, 1), (1, 0, 1)], 1)
+    assert new_since(replace(log, order_only=True), DataFacts("s", seen, last=2)) == new

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from slmrec.data.sequences import Sequences
@@ -60,6 +62,11 @@ def test_targets_fall_into_quarters_of_time(leave_one_out) -> None:
     found = members(leave_one_out([[1, 1, 1]] * 8, 3))  # times grow from user to user
     assert found["time: quarter 1"] == [0, 1]
     assert found["time: quarter 4"] == [6, 7]
+
+
+def test_there_are_no_quarters_where_times_are_positions(leave_one_out) -> None:
+    found = members(replace(leave_one_out([[1, 1, 1]] * 8, 3), order_only=True))
+    assert [name for name in found if name.startswith("time")] == []
 
 
 def test_equal_times_are_one_quarter() -> None:

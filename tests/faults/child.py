@@ -1,5 +1,6 @@
 """A function in a process of its own, where what it takes of time and memory can be measured."""
 
+import contextlib
 import multiprocessing
 import resource
 import time
@@ -13,6 +14,7 @@ from slmrec.artifacts import publish
 from slmrec.config import IngestInteractions
 from slmrec.data.ingest import ingest
 from slmrec.data.sequences import load_sequences
+from slmrec.errors import DataError
 from slmrec.progress import Silent
 
 LIMIT_BYTES = 12 * 1024**3
@@ -51,6 +53,13 @@ def ingested(log: Path, items: str, out: Path) -> None:
     """Ingest a log and an item file, `items` empty for none."""
     out.mkdir()
     ingest(str(log), items, IngestInteractions(), out, Silent())
+
+
+def all_ingested(logs: list[Path], out: Path) -> None:
+    """Ingest logs one after another, also after one was refused."""
+    for number, log in enumerate(logs):
+        with contextlib.suppress(DataError):
+            ingested(log, "", out / f"{number}")
 
 
 def sequences(folder: Path) -> None:

@@ -19,7 +19,6 @@ def test_data_steps_give_the_same_bytes_when_they_were_killed(
     harness = Harness(code, home, usual_seconds(*logs(half)))
     for kill in (
         Kill("ingest_interactions", 0.9, GROUP),
-        Kill("validate_data", 0.8, GROUP),
         Kill("build_sequences", 0.9, GROUP),
     ):
         harness.strike(kill)

@@ -15,7 +15,7 @@ from slmrec.artifacts import MANIFEST, open_artifact
 from slmrec.registry.store import Registry
 from tests.faults.conftest import Tell
 
-KILLS, FEW = 100, 15
+KILLS, FEW = 100, 8
 ARTIFACTS = 1.5
 """A writer is killed within the time that so many artifacts take it."""
 

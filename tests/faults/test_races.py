@@ -75,10 +75,10 @@ def _fill(registry: Registry, folder: Path) -> None:
         )
 
 
-def race_in_both(tmp_path: Path, races: int, promoters: int) -> None:
+def race_in_both(tmp_path: Path, races: int, promoters: int, ready: Racers) -> None:
     template = tmp_path / "template"
     _fill(Registry(template), tmp_path)
-    with racers(promoters) as ready, bucket_with_versions(tmp_path) as (bucket, address):
+    with bucket_with_versions(tmp_path) as (bucket, address):
         for race in range(races):
             shutil.copytree(template, tmp_path / f"race-{race}")
             race_to_promote(ready, promoters, str(tmp_path / f"race-{race}"), "")
@@ -91,13 +91,20 @@ def race_in_both(tmp_path: Path, races: int, promoters: int) -> None:
             race_to_promote(ready, promoters, f"gs://models/race-{race}", address)
 
 
-def test_one_promoter_wins_when_several_try_at_once(tmp_path: Path) -> None:
-    race_in_both(tmp_path, FEW, promoters=2)
+@pytest.fixture(scope="module")
+def two() -> Iterator[Racers]:
+    with racers(2) as ready:
+        yield ready
+
+
+def test_one_promoter_wins_when_several_try_at_once(tmp_path: Path, two: Racers) -> None:
+    race_in_both(tmp_path, FEW, 2, two)
 
 
 @pytest.mark.faults
 def test_one_promoter_wins_in_each_of_fifty_races(tmp_path: Path, tell: Tell) -> None:
-    race_in_both(tmp_path, RACES, PROMOTERS)
+    with racers(PROMOTERS) as ready:
+        race_in_both(tmp_path, RACES, PROMOTERS, ready)
     tell(
         10,
         "promotion is compare-and-swap",
@@ -124,7 +131,9 @@ def promote_same(folder: str, number: int, registry: str) -> dict[str, Any]:
     )
 
 
-def test_runs_that_found_the_same_name_one_version_when_they_end_at_once(tmp_path: Path) -> None:
+def test_runs_that_found_the_same_name_one_version_when_they_end_at_once(
+    tmp_path: Path, two: Racers
+) -> None:
     workshop = Workshop(tmp_path, tmp_path / "first" / "registry")
     workshop.promote(names=("int8",))
     inputs = {"evaluation": open_artifact(tmp_path / "evaluation")}
@@ -134,19 +143,16 @@ def test_runs_that_found_the_same_name_one_version_when_they_end_at_once(tmp_pat
             timed = times.json("timings.json") | {"clock": number}
             write_json(staging / "timings.json", timed)
             write_json(staging / "choice.json", times.json("choice.json"))
-    with racers(2) as ready:
-        for race in range(FEW):
-            place = tmp_path / f"race-{race}" / "registry"
-            found = ready.race(
-                [(promote_same, (str(tmp_path), number, str(place))) for number in (0, 1)]
-            )
-            assert [one["promoted"] for one in found] == [found[0]["version"]] * 2, found
-            registry = Registry(place)
-            assert [version.number for version in registry.versions()] == [found[0]["version"]]
-            production = registry.production()
-            assert production is not None
-            assert production.number == found[0]["version"]
-            assert [one.action for one in registry.decisions()] == ["propose", "promote"]
+    for race in range(FEW):
+        place = tmp_path / f"race-{race}" / "registry"
+        found = two.race([(promote_same, (str(tmp_path), number, str(place))) for number in (0, 1)])
+        assert [one["promoted"] for one in found] == [found[0]["version"]] * 2, found
+        registry = Registry(place)
+        assert [version.number for version in registry.versions()] == [found[0]["version"]]
+        production = registry.production()
+        assert production is not None
+        assert production.number == found[0]["version"]
+        assert [one.action for one in registry.decisions()] == ["propose", "promote"]
 
 
 def run_twice_at_once(code: Path, home: Path) -> list[dict[str, Any]]:

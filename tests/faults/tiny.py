@@ -13,10 +13,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from docs.site.picture import steps
 from pipeline.paths import CODE, PIPELINE_FILE, ROOT
+from slmrec.yaml_text import read_yaml
 
 SOURCE = "sample:users=300,items=60,interactions=6000,seed=3"
 SETTINGS = """
@@ -38,9 +37,7 @@ LENIENT = {
     "max_backbone_share_of_teacher": 0.9,
 }
 """Thresholds of `validation/gates.yaml` that such a model, or a busy machine, does not meet."""
-STEPS = tuple(
-    step.name for step in steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
-)
+STEPS = tuple(step.name for step in steps(read_yaml(PIPELINE_FILE, "pipeline")))
 """In the order in which they run."""
 UNCACHED = {"snapshot_source", "decide_retraining", "promote_model"}
 TIMED = {

@@ -1,7 +1,10 @@
 """The command; what it writes is tested with `recommend_all`."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import polars as pl
 import pytest
@@ -95,6 +98,28 @@ def test_lists_go_to_a_bucket_as_they_go_to_a_file(
         pl.read_parquet(tmp_path / "lists.parquet")
     )
     assert list((tmp_path / "home" / "recommendations").iterdir()) == []
+
+
+def test_two_at_once_into_one_object_do_not_harm_each_other(
+    served_home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "gs://shop/lists/today.parquet"
+    with serve_bucket("shop") as (bucket, address):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        command = [sys.executable, "-m", "pipeline", "recommend", *served_home, "--output", uri]
+        calls = [
+            subprocess.Popen([*command, "--k", k], stdout=PIPE, stderr=PIPE, text=True)
+            for k in ("2", "3")
+        ]
+        said = [call.communicate(timeout=120) for call in calls]
+        codes = [call.returncode for call in calls]
+        content = bucket.objects["lists/today.parquet"].content
+    assert 0 in codes, said
+    for code, (_, error) in zip(codes, said, strict=True):
+        # Who looked at the object before the other one wrote it takes nothing away from him.
+        assert code == 0 or "somebody else wrote it meanwhile" in " ".join(error.split())
+    (tmp_path / "fetched.parquet").write_bytes(content)
+    assert len(pl.read_parquet(tmp_path / "fetched.parquet")) == 3
 
 
 def test_lists_stay_here_when_the_bucket_takes_none(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -86,9 +87,19 @@ class Copy:
         )
 
 
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    return Copy(tmp_path_factory.mktemp("release") / "copy")
+
+
 @pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "copy")
+def copy(one_copy: Copy) -> Copy:
+    """The copy as it was first committed."""
+    (first,) = one_copy.git("rev-list", "--max-parents=0", "HEAD").split()
+    one_copy.git("reset", "-q", "--hard", first)
+    one_copy.git("clean", "-qfd")
+    shutil.rmtree(one_copy.root / "dist", ignore_errors=True)
+    return one_copy
 
 
 @pytest.fixture
@@ -245,6 +256,16 @@ def test_changelog_of_this_repository_is_one_that_can_be_released() -> None:
     assert released(text) == sorted(released(text), reverse=True)
     assert unreleased(cut(RELEASED, Version("1.1.0"), DAY)) == ""
     assert released(cut(RELEASED, Version("1.1.0"), DAY)) == [Version("1.1.0"), Version("1.0.0")]
+
+
+def test_a_version_may_be_what_its_candidate_was() -> None:
+    candidate = cut(LOG, Version("1.1.0rc1"), DAY)
+    made = cut(candidate, Version("1.1.0"), "2026-03-01")
+    assert released(made) == [Version("1.1.0"), Version("1.1.0rc1")]
+    assert "## [1.1.0] - 2026-03-01\n\nAs 1.1.0rc1.\n\n## [1.1.0rc1]" in made
+    for other in ("1.1.1", "1.1.0"):
+        with pytest.raises(ConfigError, match="nothing to release"):
+            cut(made, Version(other), DAY)
 
 
 def test_wheel_has_the_same_bytes_when_it_is_built_again(copy: Copy) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.local import StepFailedError
 from slmrec.errors import ConfigError, SourceMissingError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,13 +23,13 @@ TINY = [
     "train_teacher.training.epochs=2",
     "evaluate_models.resamples=200",
 ]
+SETS = [part for setting in TINY for part in ("--set", setting)]
 
 
 def study(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, in another folder than the repository's."""
-    sets = [part for setting in TINY for part in ("--set", setting)]
+    """Run the command as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", "study", *arguments, *sets],
+        [sys.executable, "-m", "pipeline", "study", *arguments, *SETS],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -37,8 +38,9 @@ def study(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def invoke(*arguments: str) -> None:
-    CliRunner().invoke(app, ["study", *arguments], catch_exceptions=False)
+def invoke(*arguments: str) -> str:
+    """Run the command in this process; gives what it printed."""
+    return CliRunner().invoke(app, ["study", *arguments], catch_exceptions=False).output
 
 
 def test_a_study_leaves_its_files_and_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -58,12 +60,21 @@ def test_a_study_leaves_its_files_and_goes_on_where_it_was(tmp_path: Path) -> No
     assert (output / "work" / ".gitignore").read_text() == "*\n"
 
     before = {name: (output / name).read_bytes() for name in ("README.md", "results.json")}
-    again = study(*arguments, "--output", str(output))
-    assert again.returncode == 0, again.stderr
-    assert "ingest_interactions" not in again.stdout
-    assert "3 trainings, 0 of them now" in again.stdout
-    assert printed["findings"][0] in again.stdout
+    again = invoke(*arguments, *SETS, "--output", str(output))
+    assert "ingest_interactions" not in again
+    assert "3 trainings, 0 of them now" in again
+    assert printed["findings"][0] in again
     assert {name: (output / name).read_bytes() for name in before} == before
+
+
+def test_a_folder_that_is_there_keeps_what_git_ignores_in_it(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*.log\n")
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,timestamp\nu1,i1,1600000000\n")
+    output = ("--output", str(tmp_path / "results"), "--work", str(tmp_path))
+    with pytest.raises(StepFailedError, match="validate_data"):
+        invoke("certificate", "--interactions", str(log), *output)
+    assert (tmp_path / ".gitignore").read_text() == "*.log\n"
 
 
 def test_bad_data_ends_with_the_data_step_and_its_exit_code(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.pretrain_items.step import run as pretrain_items
 from components.runtime import PROCESSES_VARIABLE
 from pipeline.paths import CONFIGS, ROOT
 from slmrec.artifacts import open_artifact
@@ -36,11 +37,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def one_machine(shared: Path) -> str:
     """Digest of what two processes of one machine make."""
-    run = "from components.pretrain_items.step import run; import sys; run(*sys.argv[1:])"
     config = load_config(CONFIGS / "default.yaml", SMALL).pretrain_items.to_json()
-    paths = [str(shared / "sequences"), config, str(shared / "here")]
-    environment = os.environ | {PROCESSES_VARIABLE: "2", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", run, *paths], cwd=ROOT, env=environment, check=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(PROCESSES_VARIABLE, "2")
+        patched.setenv("OMP_NUM_THREADS", "1")
+        pretrain_items(str(shared / "sequences"), config, str(shared / "here"))
     return open_artifact(shared / "here", "sasrec").digest
 
 

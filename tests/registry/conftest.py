@@ -34,7 +34,8 @@ def documents(request, tmp_path):
     if request.param == "folder":
         yield Folder(tmp_path / "registry")
         return
-    with serve_bucket("models") as (_, address), client_of(address) as client:
+    with serve_bucket("models") as (bucket, address), client_of(address) as client:
+        bucket.page = 25  # pages are turned elsewhere
         yield Bucket("gs://models/registry", client=client, patience=QUICK)
 
 

@@ -43,6 +43,7 @@ def test_a_version_is_whole_when_it_was_added(registry, add, tmp_path):
         "source_digest": "log",
         "log_interactions": 1200,
         "trained_until": 0,
+        "order_only": False,
     }
     assert registry.document(1, "reference/nothing.json") == {}
     assert registry.uri(1).endswith("registry/versions/000001")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli import main
 from tests.pipeline.fetching.conftest import bucket, start  # noqa: F401 - fixtures here, too
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ class Finished:
 def command() -> Callable[..., Finished]:
     """Run `python -m pipeline …` as a user would."""
 
-    def run(*arguments: str, timeout: float = 300, **environment: str) -> Finished:
+    def run(*arguments: str, timeout: float = 600, **environment: str) -> Finished:
         process = subprocess.run(
             [sys.executable, "-m", "pipeline", *arguments],
             cwd=ROOT,
@@ -53,6 +54,25 @@ def command() -> Callable[..., Finished]:
             timeout=timeout,
         )
         return Finished(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+@pytest.fixture
+def command_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Finished]:
+    """The same in this process, which starts in no time: what is said and with which exit code."""
+
+    def run(*arguments: str, **environment: str) -> Finished:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["python -m pipeline", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Finished(int(ended.value.code or 0), said.out, said.err)
 
     return run
 

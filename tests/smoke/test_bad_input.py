@@ -40,9 +40,9 @@ def one_message(text: str) -> str:
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_starts(
-    command, tmp_path: Path, arguments: list[str], words: list[str]
+    command_here, tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
-    finished = command("run", "--home", str(tmp_path / "home"), *arguments)
+    finished = command_here("run", "--home", str(tmp_path / "home"), *arguments)
     assert finished.code == 2
     message = one_message(finished.err)
     for word in words:
@@ -53,7 +53,6 @@ def test_wrong_usage_ends_with_2_before_anything_starts(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", ["log.csv", "empty"]),
         ("name,price\nx,1\n", ["log.csv", "name", "ingest_interactions.columns"]),
         ("user,item,timestamp\nu1,i1,1600000000\n", ["validate_data", "users failed: found 1"]),
     ],

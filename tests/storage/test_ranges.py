@@ -41,6 +41,17 @@ def test_large_object_arrives_in_ranges_and_says_how_far_it_is(served, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
 
 
+@pytest.mark.parametrize("size", [SIZE, RANGE])
+def test_what_has_arrived_is_not_fetched_again(served, tmp_path, size):
+    bucket, client = served
+    put(bucket, CONTENT[:size])
+    path = fetch(URI, tmp_path, client=client, patience=QUICK)
+    bucket.fail("GET", "/download/", 500, always=True)
+    told = []
+    fetch(URI, tmp_path, client=client, patience=QUICK, report=lambda *far: told.append(far))
+    assert (path.read_bytes(), told) == (CONTENT[:size], [(size, size)])
+
+
 def test_small_object_arrives_at_once(served, tmp_path):
     bucket, client = served
     put(bucket, CONTENT[:RANGE])

@@ -33,7 +33,7 @@ SETTINGS = {
     },
     "cache_teacher": {"blocks": 2, "top_k": 4, "shards": 1},
     "distill_student": {"layers": 2, "training": TINY},
-    "evaluate_models": {"resamples": 200},
+    "evaluate_models": {"resamples": 200, "latency_requests": 10},
 }
 
 

@@ -88,7 +88,9 @@ class TestAblation:
             "ce": make_row(0.2, ce_fresh=(0.0, -0.1, 0.1)),
             "+norm": make_row(0.3, ce_fresh=(0.1, 0.05, 0.15)),
         }
-        assert distillation(rows).startswith("The student `+norm` is better")
+        sentence = distillation(rows)
+        assert sentence.startswith("The student `+norm` is better")
+        assert sentence.endswith("It is the best of 2 on these very users, which flatters it.")
 
     def test_terms_are_grouped_by_what_their_intervals_say(self, make_row) -> None:
         rows = {

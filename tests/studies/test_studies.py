@@ -9,14 +9,20 @@ import pytest
 
 from slmrec.artifacts import MANIFEST
 from slmrec.config_file import change_config
+from slmrec.studies import compression
 from slmrec.studies.__main__ import run
+from slmrec.studies.combinations import COMBINATIONS
 from slmrec.studies.variants import VARIANTS
 
 FILES = {"README.md", "results.json", "figure.svg"}
+FEW = {"float32", "product", "half-int8-recovered", "half-int4"}
+"""Compressed students of which each is made another way; all of them take a minute."""
 
 
 @pytest.fixture(params=["depth", "ablation", "certificate", "distillation", "compression"])
-def job(request, make_job):
+def job(request, make_job, monkeypatch):
+    few = tuple(one for one in COMBINATIONS if one[0].name in FEW)
+    monkeypatch.setattr(compression, "COMBINATIONS", few)
     return make_job(request.param, variants=tuple(VARIANTS))
 
 
@@ -53,6 +59,16 @@ def test_three_small_files_are_written_and_a_second_start_trains_nothing(
     assert trained == []
     assert {name: (job.output / name).read_bytes() for name in FILES} == first
     assert len(events("cached")) == sum(TRAININGS[job.study].values())
+
+
+@pytest.mark.slow
+def test_compression_makes_every_variant_that_fits(make_job) -> None:
+    job = make_job("compression")
+    run(job)
+    results = json.loads((job.output / "results.json").read_text(encoding="utf-8"))
+    made = {model["name"] for model in results["models"]} - {"teacher", "student"}
+    assert made | set(results["left_out"]) == {variant.name for variant, _ in COMBINATIONS}
+    assert len(made) > 10
 
 
 def test_the_same_bytes_are_written_when_everything_is_trained_again(make_job) -> None:

@@ -1,6 +1,8 @@
 """A training of a moment that tests can also start as a process, or as several with torchrun.
 
-python small_training.py OUT SETTINGS    SETTINGS: keywords of `small_training` as JSON
+python small_training.py [OUT SETTINGS]…
+
+SETTINGS are keywords of `small_training` as JSON; of several, one is trained after the other.
 """
 
 import json
@@ -118,18 +120,19 @@ def small_training(
     return model.state_dict(), result
 
 
-def main(out: Path, settings: dict) -> None:
+def main(*words: str) -> None:
     """Train, and let the first process write what came out."""
     checkpoint_module.CHECKPOINT_SECONDS = 0.0
     if "RANK" in os.environ:
         torch.distributed.init_process_group()
-    weights, result = small_training(**settings)
-    if os.environ.get("RANK", "0") == "0":
-        save_file(weights, out / "weights.safetensors")
-        (out / "result.json").write_text(json.dumps(result.to_json()))
+    for out, settings in zip(words[::2], words[1::2], strict=True):
+        weights, result = small_training(**json.loads(settings))
+        if os.environ.get("RANK", "0") == "0":
+            save_file(weights, Path(out) / "weights.safetensors")
+            (Path(out) / "result.json").write_text(json.dumps(result.to_json()))
     if "RANK" in os.environ:
         torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -9,8 +9,8 @@ from slmrec.training.allocator import keep_freed_memory
 from slmrec.training.losses import linear_cross_entropy
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
-states = torch.randn(1024, 128, requires_grad=True)
-table = torch.randn(12_000, 128, requires_grad=True)
+states = torch.randn(1024, 16, requires_grad=True)
+table = torch.randn(12_000, 16, requires_grad=True)
 targets = torch.randint(1, 12_000, (1024,))
 def step():
     states.grad = table.grad = None

@@ -61,6 +61,8 @@ def why(facts, name):
         # What is known of drift may be older than what serves, or answered by the run itself.
         ({"drift": finding(started="2026-02-01T00:00:00+00:00")}, []),
         ({"drift": finding(trained=True)}, []),
+        ({"drift": finding(production=3)}, ["drift"]),
+        ({"drift": finding(production=2)}, []),
         ({"drift": finding(verdict="watch")}, []),
         ({"drift": finding(started="yesterday")}, []),
         # Switches of the decision inside the run: it would not train for these.

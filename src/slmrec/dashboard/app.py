@@ -189,7 +189,8 @@ def _forms(desk: Desk) -> list[Any]:
             max_age=LIFETIME,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            # Where TLS ends at a proxy, which says so, an open page never gets the cookie.
+            secure=request.headers.get("x-forwarded-proto", request.url.scheme) == "https",
         )
         return answer
 
@@ -312,4 +313,4 @@ def _admit(request: Ask, desk: Desk) -> Response[Any] | None:
     if is_api(path):
         problem = ProblemError(401, "Not known", "Send 'Authorization: Bearer' with the token.")
         return desk.show(request, problem_page(problem), 401)
-    return _see(f"/login?next={path}" if path.replace("/", "").isalnum() else "/login")
+    return _see(f"/login?next={quote(path)}")

@@ -147,6 +147,7 @@ def _act(
                 actor=actor,
                 time=now,
                 evidence=known,
+                taken_back=registered.channels.taken_back,
             )
         case "reject":
             assert waiting is not None

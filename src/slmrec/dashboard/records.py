@@ -61,7 +61,7 @@ class Records:
         self.now = clock
         self._lock = threading.Lock()
         self._registered: Registered | None = None
-        self._documents: dict[tuple[int, str], dict[str, Any]] = {}
+        self._read: dict[tuple[int, str], dict[str, Any]] = {}
         self._timings: dict[int, Artifact] = {}
 
     def registered(self) -> Registered:
@@ -72,27 +72,35 @@ class Records:
         # Whoever adds a version proposes it, which is a decision: their count tells of both.
         if kept is not None and kept.channels == channels and channels.decided:
             return kept
-        versions = {version.number: version for version in self.registry.versions()}
+        # A pruning takes versions out of the channels first, and their files away after that.
+        versions = {
+            version.number: version
+            for version in self.registry.versions()
+            if version.number not in channels.removed
+        }
         found = Registered(channels, versions, tuple(self.registry.decisions()))
         with self._lock:
             self._registered = found
         return found
 
-    def document(self, number: int, name: str) -> dict[str, Any]:
-        """A JSON object among a version's files; empty where there is none that can be read."""
-        key = (number, name)
-        if key not in self._documents:
+    def metrics(self, version: Version) -> dict[str, Any]:
+        """What a version's evaluation measured; empty where it is gone, or was altered."""
+        return self._once((version.number, EVALUATION), lambda: self.registry.metrics(version))
+
+    def _once(self, key: tuple[int, str], read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if key not in self._read:
             try:
-                found = plain(self.registry.document(number, name))
+                self._read[key] = plain(read())
             except SlmrecError:
                 return {}
-            self._documents[key] = found
-        return self._documents[key]
+        return self._read[key]
 
     def figures(self, version: Version) -> dict[str, Any]:
         """A version's own figures, as its evaluation and timings recorded them."""
-        metrics = self.document(version.number, f"{EVALUATION}/metrics.json")
-        timings = self.document(version.number, f"{TIMINGS}/timings.json")
+        metrics, number = self.metrics(version), version.number
+        timings = self._once(
+            (number, TIMINGS), lambda: self.registry.document(number, f"{TIMINGS}/timings.json")
+        )
         models = rows(metrics, "models")
         model = next((one for one in models if one.get("name") == version.name), {})
         ndcg = interval(model, "ndcg@10")

@@ -94,15 +94,15 @@ def _moment(text: str | None) -> str:
         return text or NOTHING
 
 
-def _age(seconds: float | None) -> str:
+def _ago(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 0:
         return "in the future"
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return "a moment"
+            return f"{seconds / size:,.0f} {unit} ago"
+    return "a moment ago"
 
 
 def _number(value: float | None, form: str = ".4g") -> str:
@@ -143,7 +143,7 @@ TEMPLATES.filters |= {
     "words": _words,
     "day": _day,
     "moment": _moment,
-    "age": _age,
+    "ago": _ago,
     "number": _number,
     "count": lambda value: _number(value, ",.0f"),
     "percent": lambda value: _number(value, ".1%"),

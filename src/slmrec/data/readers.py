@@ -49,11 +49,12 @@ def open_log(
     `SourceMissingError`, and `DataError` naming the file and what does not fit.
     """
     parts = []
+    first_said: dict[str, str] = {}
     said: Counter[str] = Counter()
     for number, file in enumerate(resolve(source)):
         folder = scratch / f"part-{number:05d}"
         path = file.local(downloads or folder, progress)
-        part, described = _part(file, path, settings, folder)
+        part, described = _part(file, path, settings, folder, first_said)
         parts.append(part)
         said[described] += 1
     for described, files in said.items():
@@ -68,7 +69,11 @@ def open_log(
 
 
 def _part(
-    file: SourceFile, path: Path, settings: IngestInteractions, scratch: Path
+    file: SourceFile,
+    path: Path,
+    settings: IngestInteractions,
+    scratch: Path,
+    first_said: dict[str, str],
 ) -> tuple[Part, str]:
     layout = recognise(path, settings)
     if layout.kind == "parquet":
@@ -76,7 +81,7 @@ def _part(
         return part, f"{layout.described}{_mapping(part.columns)}"
     plain = unpacked(path, scratch, settings)
     if layout.kind == "sequences":
-        return SequencesPart(file.name, plain), layout.described
+        return SequencesPart(file.name, plain, first_said), layout.described
     if layout.kind == "json":
         columns = JsonPart.columns_of(plain, _chosen(path, settings))
         return JsonPart(file.name, plain, columns), layout.described + _mapping(columns)

@@ -12,6 +12,7 @@ from slmrec.arrays import read_array
 from slmrec.artifacts import Artifact, open_artifact
 
 KIND = "sequences"
+CARD = "card.json"
 PADDING = 0  # item index 0 is never an item
 SPLITS = ("train", "validation", "test")
 """In the order of time."""
@@ -40,6 +41,8 @@ class Sequences:
     item_count: int
     """Items, padding not counted; embedding tables have `item_count + 1` rows."""
     artifact: Artifact | None = None
+    order_only: bool = False
+    """Whether `timestamps` are positions in a history and nothing more."""
 
     @property
     def users(self) -> int:
@@ -135,4 +138,5 @@ def load_sequences(directory: Path | str) -> Sequences:
         validation_end=array("validation_end"),
         item_count=int(artifact.properties["items"]),
         artifact=artifact,
+        order_only=CARD in artifact.files and bool(artifact.json(CARD).get("order_only")),
     )

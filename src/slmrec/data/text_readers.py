@@ -203,6 +203,8 @@ class SequencesPart:
 
     name: str
     path: Path
+    first_said: dict[str, str]
+    """User → the file with their line, shared by all files of a log; it fills while they are read."""
 
     def count_times(self) -> tuple[TimeCounts, int]:
         """Count the interactions; there are no times."""
@@ -227,7 +229,7 @@ class SequencesPart:
             fault = None
             if not items:
                 fault = TOO_SHORT if user else EMPTY
-            elif user in seen:
+            elif user in seen or self.first_said.setdefault(user, self.name) != self.name:
                 fault = SAID_BEFORE
             seen.add(user)
             # A line that is set aside counts with every item on it, so that none is lost unseen.

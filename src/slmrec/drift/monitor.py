@@ -191,8 +191,8 @@ def _check_resolution(config: MonitorDrift, watched: Watched) -> None:
     if smallest > needed:
         raise ConfigError(
             f"monitor_drift.permutations: found {config.permutations}, whose smallest p-value "
-            f"{smallest:.2g} can never pass false_discovery_rate {config.false_discovery_rate:g} "
-            f"over {count} statistics; set at least {int(np.ceil(1 / needed)) - 1}"
+            f"{smallest:.2g} cannot pass false_discovery_rate {config.false_discovery_rate:g} over "
+            f"{count} statistics where one alone changes; set at least {int(np.ceil(1 / needed)) - 1}"
         )
 
 

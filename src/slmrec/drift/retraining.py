@@ -35,12 +35,15 @@ def data_facts(sequences: Sequences) -> DataFacts:
         source_digest=card["source_digest"],
         log_interactions=card["interactions_before"],
         trained_until=int(np.max(sequences.timestamps[sequences.split_mask("train")], initial=0)),
+        order_only=sequences.order_only,
     )
 
 
-def newer_than(sequences: Sequences, moment: int) -> int:
-    """Interactions newer than `moment`, seconds since 1970."""
-    return int(np.count_nonzero(np.asarray(sequences.timestamps) > moment))
+def new_since(sequences: Sequences, known: DataFacts) -> int:
+    """Interactions that are newer than an earlier log; without times, how many more there are."""
+    if sequences.order_only:
+        return max(0, sequences.interactions - known.interactions)
+    return int(np.count_nonzero(np.asarray(sequences.timestamps) > known.last))
 
 
 def known_share(sequences: Sequences, catalogue: pl.DataFrame) -> float:
@@ -64,7 +67,7 @@ def decide(
 ) -> RetrainingDecision:
     """Decide; the first reason that holds is the one that is given.
 
-    `new_interactions` are those newer than the production model's log; `known_share` is the share
+    `new_interactions` are those since the production model's log; `known_share` is the share
     of all interactions whose item is in its catalogue. An empty digest says that the code or the
     settings are not known and gives no reason to train. `request` is a person's, not yet answered;
     `snooze` one that has not ended, which keeps drift from being a reason.
@@ -96,8 +99,8 @@ def decide(
     saw = production.data.interactions
     share = new_interactions / saw
     news = (
-        f"{new_interactions:,} interactions are newer than the data of version "
-        f"{production.number}, {share:.1%} of the {saw:,} in its log"
+        f"{new_interactions:,} interactions are new since version {production.number}, "
+        f"{share:.1%} of the {saw:,} in its log"
     )
     if new_interactions and share >= config.min_new_share:
         return RetrainingDecision(True, news)

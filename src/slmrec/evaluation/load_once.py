@@ -5,6 +5,8 @@ Its argument is a file of JSON: `model`, an artifact's folder; `servable`, wheth
 `exclude_seen`. Once all is imported it prints a line and waits for one before it begins.
 """
 
+import atexit
+import gc
 import json
 import resource
 import sys
@@ -71,4 +73,5 @@ def _torch_opener() -> Callable[[str, int], Scorer]:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # all memory goes back at once: nobody looks for garbage in it
     main(Path(sys.argv[1]))

@@ -36,7 +36,8 @@ def segment_users(
       before the target, equal lengths together; `new` has no training interaction
     - `target`: `head`, `middle` and `tail` items hold a third each of the training interactions, the
       most touched first; `cold` items have none
-    - `time`: quarters of the users by the time of the target, equal times together
+    - `time`: quarters of the users by the time of the target, equal times together; none where the
+      log has no times
     """
     starts = np.asarray(sequences.offsets)[users]
     lengths = positions - starts
@@ -45,7 +46,7 @@ def segment_users(
         *_thirds("history", ("light", "medium", "heavy"), lengths),
         Segment("history", "new", new),
         *_targets(sequences, positions),
-        *_windows(np.asarray(sequences.timestamps)[positions]),
+        *([] if sequences.order_only else _windows(np.asarray(sequences.timestamps)[positions])),
     ]
     return [segment for segment in found if segment.members.any()]
 

@@ -32,7 +32,8 @@ class TranslatedServable:
     """A servable that is asked in another catalogue's item numbers, as a model of an earlier log is.
 
     It passes over what it does not know in a history, scores what it does not know lowest of all, and
-    never lists what the other catalogue has not.
+    never lists what the other catalogue has not. Who has nothing that it knows is given what was most
+    often touched in its log, as where it serves.
     """
 
     def __init__(self, servable: Servable, catalogue: pl.DataFrame, name: str) -> None:
@@ -67,10 +68,12 @@ class TranslatedServable:
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """Scores of every item of the other catalogue: float32 [histories, items + 1]."""
-        found = self.servable.scores(self.translated(histories))
+        asked = self.translated(histories)
+        found = self.servable.scores(asked)
         scores: Floats = np.full((len(histories), len(self._known)), -np.inf, dtype=np.float32)
         there = self._known > 0
         scores[:, there] = found[:, self._known[there]]
+        scores[np.ix_(_nobodys(asked), there)] = self.counts()[there]
         return scores
 
     def states(self, histories: Sequence[History]) -> Floats:
@@ -84,7 +87,10 @@ class TranslatedServable:
 
         Items that the other catalogue has not are left out, so a list may be shorter by as many.
         """
-        items, scores = self.servable.best(self.translated(histories), k, exclude_seen=exclude_seen)
+        asked = self.translated(histories)
+        items, scores = self.servable.best(asked, k, exclude_seen=exclude_seen)
+        for row in _nobodys(asked):
+            items[row], scores[row] = self.servable.most_popular(k)
         found = self._back[items].astype(np.int64)
         gone = found == 0
         order = np.argsort(gone, axis=1, kind="stable")
@@ -100,3 +106,8 @@ class TranslatedServable:
         """Histories in the servable's own numbers, without what it does not know."""
         mapped = [self._known[history] for history in histories]
         return [history[history > 0] for history in mapped]
+
+
+def _nobodys(histories: Sequence[History]) -> NDArray[np.int64]:
+    """Which histories are empty."""
+    return np.flatnonzero([not len(history) for history in histories])

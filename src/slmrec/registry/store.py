@@ -121,6 +121,10 @@ class Registry:
         """A JSON object among a version's files; an empty one where there is no such file."""
         return self._versions.document(number, name)
 
+    def metrics(self, version: Version) -> dict[str, Any]:
+        """What a version's evaluation measured, each byte checked; empty where it is gone."""
+        return self._versions.metrics(version)
+
     def source(self, number: int) -> Files | None:
         """Files of the source that a version was made from; None where they were not recorded."""
         return self._versions.source(number)

@@ -3,6 +3,7 @@
 A version is there once its `version.json` is, which is written last.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from slmrec.registry.reading import read_document
 from slmrec.storage.documents import ABSENT, Documents
 
 MODEL, EVALUATION, TIMINGS = "model", "evaluation", "timings"
+METRICS = "metrics.json"
 SIGNATURE = "model.sig"
 """Beside the model, which it is of."""
 ITEM_TABLE = "items.parquet"
@@ -46,6 +48,13 @@ class DataFacts:
     """Rows of the canonical log, before deduplication and k-core; 0 where it was not recorded."""
     trained_until: int = 0
     """Newest timestamp that was trained on, seconds; 0 where it was not recorded."""
+    order_only: bool = False
+    """Whether the log has no times: `last` and `trained_until` are positions in a history."""
+
+    @property
+    def newest(self) -> int | None:
+        """Moment of the newest interaction; None where the log has no times."""
+        return None if self.order_only else self.last
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,27 @@ class Versions:
         """A JSON object among a version's files; an empty one where there is no such file."""
         document = self._documents.read(f"{_folder(number)}/{name}")
         return {} if document is None else _parsed(document.content, self.uri(number, name))
+
+    def metrics(self, version: Version) -> dict[str, Any]:
+        """What a version's evaluation measured, of the very bytes that its digest vouches for.
+
+        Empty where they are gone. Raises `ArtifactError` when they are others.
+        """
+        names = [f"{_folder(version.number)}/{EVALUATION}/{file}" for file in (MANIFEST, METRICS)]
+        found = self._documents.read_all(names)
+        if len(found) < len(names):
+            return {}
+        manifest, metrics = (_parsed(found[name], self._documents.uri(name)) for name in names)
+        digest = hashlib.sha256(found[names[1]]).hexdigest()
+        if (
+            digest_text(canonical_json(manifest)) != version.evaluation_digest
+            or manifest["files"][METRICS]["sha256"] != digest
+        ):
+            raise ArtifactError(
+                f"{self._documents.uri(names[1])}: not what the evaluation wrote; restore the registry "
+                "from a copy"
+            )
+        return metrics
 
     def source(self, number: int) -> Files | None:
         """Files of the source that a version was made from; None where they were not recorded.

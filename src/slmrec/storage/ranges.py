@@ -30,9 +30,14 @@ def download(blob: Any, target: Path, patience: Patience, report: Report | None 
     """Write an object's known generation to a file, checked against its checksum, or nothing.
 
     What is large arrives in ranges, beside the target until all are there; a download of the same
-    generation into the same folder that was stopped is taken up, also by another process. Raises
+    generation into the same folder that was stopped is taken up, also by another process. A target
+    that has the object's checksum already is left. Raises
     `OSError` when other bytes arrive than the checksum is of, and what `persist` raises.
     """
+    if target.exists() and crc32c(target) == blob.crc32c:
+        if report is not None:
+            report(int(blob.size), int(blob.size))
+        return
     if int(blob.size) > RANGE_BYTES and not blob.content_encoding:
         whose = hashlib.sha256(str(target.absolute()).encode()).hexdigest()
         with FileLock(Path(tempfile.gettempdir()) / f"slmrec-{whose[:32]}.lock"):

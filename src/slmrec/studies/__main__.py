@@ -3,6 +3,8 @@
 The command line starts it in a process of its own and shows the events that it appends to a file.
 """
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,4 +54,5 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # all memory goes back at once: nobody looks for garbage in it
     main(Path(sys.argv[1]))

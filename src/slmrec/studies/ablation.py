@@ -94,7 +94,11 @@ def distillation(rows: Mapping[str, Row]) -> str:
         -1: "is worse than",
         0: "cannot be told from",
     }[wording.side(found)]
-    return f"The student `{chosen}` {verdict} a model of its size trained directly ({numbers})."
+    sentence = f"The student `{chosen}` {verdict} a model of its size trained directly ({numbers})."
+    others = len(rows) - 2
+    if chosen == ALL or others < 2:
+        return sentence
+    return f"{sentence} It is the best of {others} on these very users, which flatters it."
 
 
 def terms(rows: Mapping[str, Row]) -> list[str]:

@@ -8,6 +8,8 @@ returned; the others write into the folder, which is thrown away. A process that
 why in `failure-RANK.json`. On several machines `torchrun` starts the step itself.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import sys
@@ -72,4 +74,5 @@ def _progress(rank: int, job: dict[str, Any]) -> Progress:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # all memory goes back at once: nobody looks for garbage in it
     main(Path(sys.argv[1]))

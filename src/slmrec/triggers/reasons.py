@@ -38,6 +38,8 @@ class DriftFinding:
     """ISO 8601."""
     trained: bool
     """Whether that run itself trained."""
+    production: int | None = None
+    """The version that served when it looked; None where it does not say."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ def _drift(facts: Facts) -> Reason:
         return Reason("drift", False, "nothing serves yet")
     if not is_later(found.started, production.added):
         return Reason("drift", False, f"run {found.run} is not newer than what serves")
+    if found.production not in (None, production.number):
+        why = f"run {found.run} found it while version {found.production} served"
+        return Reason("drift", False, why)
     if found.trained:
         return Reason("drift", False, f"run {found.run} found it and trained")
     return _unless_snoozed(

@@ -4,10 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from tests.pipeline.fetching.metadata_server import METHODS, answer_metadata
-from tests.pipeline.fetching.ran import Ran, Task, artifacts_of, spec, told
+from tests.pipeline.fetching.ran import Ran, Task, artifacts_of, parsed_spec, told
 from tests.pipeline.submission.kubeflow import API, Kubeflow, checked
 from tests.pipeline.submission.loopback import Asked, Refusal
 
@@ -48,7 +46,7 @@ class KubeflowRan(Kubeflow):
             pipeline = {"pipeline_id": PIPELINE, "display_name": "slmrec"}
             return self._list(asked, "pipelines", [pipeline])
         if path == f"pipelines/{PIPELINE}/versions/{VERSION}":
-            platform = {"pipeline_spec": yaml.safe_load(spec()), "platform_spec": {}}
+            platform = {"pipeline_spec": parsed_spec(), "platform_spec": {}}
             return {"pipeline_version_id": VERSION, "pipeline_spec": platform}
         if path == "runs":
             assert asked.query["sort_by"] == "created_at desc"

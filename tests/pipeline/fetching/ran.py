@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from components.runtime import output_digest
 from pipeline.paths import PIPELINE_FILE
 from pipeline.record import RunRecord, StepRecord
 from slmrec.artifacts import open_artifact, publish, write_json
+from slmrec.yaml_text import read_yaml
 from tests.storage.cloud import Bucket, Stored
 
 CREATED = datetime(2026, 2, 28, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -202,6 +204,12 @@ def artifacts_of(task: Task) -> list[tuple[str, str, dict[str, Any]]]:
 def spec() -> str:
     """The compiled pipeline, as it was sent."""
     return PIPELINE_FILE.read_text(encoding="utf-8")
+
+
+@cache
+def parsed_spec() -> dict[str, Any]:
+    """Its content; nobody may change it."""
+    return read_yaml(PIPELINE_FILE, "pipeline")
 
 
 def _upload(bucket: Bucket, place: Path, uri: str) -> None:

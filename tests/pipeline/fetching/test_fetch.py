@@ -340,6 +340,10 @@ def test_summaries_are_published_once_and_the_newest_never_goes_back(
     assert told["drift"]["verdict"] == "drift"
     assert str(tmp_path) not in bucket.text(f"told/{older}.json")
     assert fetch(ask, tmp_path / "home", *to)["published"] == []
+    # Whoever published the newer one was ended before the last thing that it does.
+    bucket.objects["told/summary.json"] = bucket.objects[f"told/{older}.json"]
+    assert fetch(ask, tmp_path / "home", *to)["published"] == []
+    assert json.loads(bucket.text("told/summary.json"))["run_id"] == newer
     assert "expected gs://BUCKET/PREFIX as --publish" in refusal(
         "fetch", *ask.options, "--home", str(tmp_path / "home"), "--publish", "/here"
     )

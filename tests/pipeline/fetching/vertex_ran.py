@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import yaml
-
-from tests.pipeline.fetching.ran import Ran, Task, floats, spec, told
+from tests.pipeline.fetching.ran import Ran, Task, floats, parsed_spec, told
 from tests.pipeline.submission.loopback import Asked, Refusal, page
 from tests.pipeline.submission.vertex import API, PARENT, Vertex
 
@@ -49,7 +47,7 @@ class VertexRan(Vertex):
             "startTime": told(ran.created),
             "endTime": told(ran.ended),
             "state": f"PIPELINE_STATE_{state}",
-            "pipelineSpec": yaml.safe_load(spec()),
+            "pipelineSpec": parsed_spec(),
             "labels": {} if identity == "stranger" else {"slmrec-version": "sha256-0a"},
             "runtimeConfig": {"parameterValues": ran.parameters},
             "jobDetail": {"taskDetails": self._details(ran)},

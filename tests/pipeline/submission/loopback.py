@@ -31,6 +31,10 @@ class Asked:
         return f"{self.method} {self.path}"
 
 
+CUT = "an answer whose connection ends in the middle of it"
+GONE = "no answer: the connection ends"
+
+
 class Refusal(Exception):
     """Ends a request with a status and a body."""
 
@@ -85,6 +89,13 @@ def serve(service: Service) -> Iterator[None]:
             status, body = service.reply(
                 Asked(self.command, parts.path, query, dict(self.headers), content)
             )
+            if body in (CUT, GONE):
+                self.close_connection = True
+                if body == CUT:
+                    self.send_response(status)
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                return
             text = body if isinstance(body, str | bytes) else json.dumps(body)
             sent = text.encode() if isinstance(text, str) else text
             self.send_response(status)

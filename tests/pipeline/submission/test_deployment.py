@@ -11,10 +11,11 @@ from pipeline.paths import PIPELINE_FILE
 from pipeline.submission.bundle import steps
 from pipeline.submission.deployment import load_deployment, platform_document
 from slmrec.errors import ConfigError
+from slmrec.yaml_text import read_yaml
 from tests.pipeline.submission.calls import RUN, call
 from tests.pipeline.submission.kubeflow import Kubeflow
 
-STEPS = steps(yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8")))
+STEPS = steps(read_yaml(PIPELINE_FILE, "pipeline"))
 PODS = """
 all:
   secrets: [{name: storage, env: {key: STORAGE_KEY}}]

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.code import code_digest
 from pipeline.submission import transport
-from pipeline.submission.transport import SubmissionError
+from pipeline.submission.transport import SubmissionError, UnansweredError
 from slmrec.errors import ConfigError
 from tests.pipeline.submission.calls import IMAGE, RUN, call, refusal
 from tests.pipeline.submission.kubeflow import API, Kubeflow
-from tests.pipeline.submission.loopback import serve
+from tests.pipeline.submission.loopback import CUT, GONE, serve
 from tests.pipeline.submission.scheduled import SCHEDULE, at, create
 
 UPLOAD = f"POST {API}pipelines/upload_version"
@@ -245,6 +245,13 @@ def test_an_answer_without_what_it_should_have_is_no_traceback(kubeflow: Kubeflo
         call("submit", *at(kubeflow), *RUN)
 
 
+@pytest.mark.parametrize("end", [CUT, GONE])
+def test_a_connection_that_breaks_may_have_done_it(kubeflow: Kubeflow, end: str) -> None:
+    kubeflow.failures["POST .*runs$"] = (200, end)
+    with pytest.raises(UnansweredError, match=r"start the run.*broke \(.*may have been done all"):
+        call("submit", *at(kubeflow), *RUN)
+
+
 def test_a_deadline_ends_the_wait_when_no_answer_comes(
     kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +279,9 @@ def test_the_token_goes_to_the_service_and_nowhere_else(
     with_token = (*at(kubeflow), "--token-file", str(tmp_path / "token"))
     call("submit", *with_token, *RUN)
     assert "s3cret" not in call("submit", *with_token, *RUN, "--dry-run")
+    # However long the message is, and wherever it is cut.
+    kubeflow.failures["GET"] = (403, {"message": "m" * 297 + "s3cret"})
+    assert "s3c" not in refusal("submit", *with_token, *RUN)
     kubeflow.failures["GET"] = (403, {"message": "token s3cret may not"})
     said = refusal("submit", *with_token, *RUN)
     assert "token … may not" in said

@@ -302,11 +302,11 @@ def test_one_of_several_starts_the_run_when_they_come_at_once(
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            for _ in range(4)
+            for _ in range(2)
         ]
         said = [json.loads(racer.communicate(timeout=300)[0]) for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * 4
-    assert sorted(one["submitted"] for one in said) == [False, False, False, True]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    assert sorted(one["submitted"] for one in said) == [False, True]
     assert kubeflow.lines("POST").count(STARTS) == 1
 
 

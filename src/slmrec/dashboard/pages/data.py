@@ -33,7 +33,7 @@ def build(records: Records, arguments: Arguments) -> Page:
     data: dict[str, Any] = {
         "run": {"run_id": run.run_id, "slug": run.slug},
         "card": {key: value for key, value in card.items() if not isinstance(value, dict | list)},
-        "card_gone": log is None,
+        "card_gone": not card,
         "reasons": [
             {"reason": str(reason), "rows": pick({"rows": count}, "rows", of=int)}
             for reason, count in (pick(card, "quarantine_reasons", of=dict) or {}).items()

@@ -238,8 +238,7 @@ def _statistics(records: Records) -> Iterable[Arguments]:
 
 
 def _runs(records: Records) -> Iterable[Arguments]:
-    shown = islice(records.runs.finished(), RUNS_SHOWN)
-    return [{"run": run.slug} for run in shown if records.drift(run)]
+    return [{"run": run.slug} for run in records.runs.finished() if records.drift(run)]
 
 
 VIEWS = (

@@ -10,7 +10,7 @@ from slmrec.dashboard.records import Records, Registered, ci95, interval
 from slmrec.dashboard.rendering import Page
 from slmrec.dashboard.values import pick, rows, text
 from slmrec.errors import ArtifactError
-from slmrec.registry.versions import EVALUATION, Version
+from slmrec.registry.versions import Version
 
 _MOST = 10**9
 LISTED = 200
@@ -54,7 +54,7 @@ def build_version(records: Records, arguments: Arguments) -> Page:
     registered = records.registered()
     version = _find(registered, arguments, "version")
     found = records.gates(version.number)
-    metrics = records.document(version.number, f"{EVALUATION}/metrics.json")
+    metrics = records.metrics(version)
     timings = records.timings(version.number)
     figures: dict[str, str] = {}
     card = ""
@@ -117,6 +117,9 @@ def build_comparison(records: Records, arguments: Arguments) -> Page:
     for key, label, form, better in FIGURES:
         a, b = (_value(figures[key]) for figures in (first, second))
         change = None if a is None or b is None else b - a
+        same_users = paired is not None and paired["metric"] == key
+        if paired is not None and same_users:  # their own evaluations are of different people
+            change = paired["difference"]
         judged = _judged(key, change, better, (first[key], second[key]), paired)
         rows_.append(
             {
@@ -128,6 +131,7 @@ def build_comparison(records: Records, arguments: Arguments) -> Page:
                 "change": change,
                 "form": form,
                 "judged": judged,
+                "same_users": same_users,
             }
         )
     data = {
@@ -171,7 +175,8 @@ def _row(records: Records, registered: Registered, version: Version) -> dict[str
         "role": role,
         "added": version.added,
         "interactions": version.data.interactions,
-        "last": version.data.last,
+        "last": version.data.newest,
+        "order_only": version.data.order_only,
         "figures": records.figures(version),
     }
 
@@ -193,7 +198,7 @@ def _segments(metrics: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def _paired(records: Records, one: Version, other: Version) -> dict[str, Any] | None:
     """What the evaluation of either measured of both on the same users, other minus one."""
     for judged, against, sign in ((other, one, 1), (one, other, -1)):
-        metrics = records.document(judged.number, f"{EVALUATION}/metrics.json")
+        metrics = records.metrics(judged)
         if text(metrics, "production") != str(against.number):
             continue
         for row in rows(metrics, "comparisons"):

@@ -116,6 +116,11 @@ def candidate_facts(records: Records, registered: Registered) -> dict[str, Any] 
 def advise(data: Mapping[str, Any]) -> dict[str, str]:
     """What there is to do, in a few words, and why."""
     candidate, verdict = data["candidate"], data["verdict"]
+    if data["run"] is None and data["unfinished"] is not None:
+        return {
+            "do": "Look at the run that has not ended well, and run the pipeline again",
+            "why": "no run has ended yet, so there is nothing to judge",
+        }
     if data["run"] is None:
         return {
             "do": "Run the pipeline",
@@ -168,8 +173,8 @@ def _production(records: Records, registered: Registered) -> dict[str, Any] | No
         "name": version.name,
         "added": version.added,
         "added_age_seconds": records.age_of(version.added),
-        "data_last": version.data.last,
-        "data_age_seconds": records.age(version.data.last),
+        "data_last": version.data.newest,
+        "data_age_seconds": records.age(version.data.newest),
         "figures": records.figures(version),
         "way_back": registered.channels.way_back()[:1],
     }
