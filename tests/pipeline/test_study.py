@@ -67,13 +67,17 @@ def test_a_study_leaves_its_files_and_goes_on_where_it_was(tmp_path: Path) -> No
     assert {name: (output / name).read_bytes() for name in before} == before
 
 
-def test_a_folder_that_is_there_keeps_what_git_ignores_in_it(tmp_path: Path) -> None:
+def test_a_folder_that_is_there_keeps_what_git_ignores_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise StepFailedError("validate_data", "too few users", 3, tmp_path / "log")
+
+    monkeypatch.setattr("pipeline.study._run", ended)
     (tmp_path / ".gitignore").write_text("*.log\n")
-    log = tmp_path / "log.csv"
-    log.write_text("user,item,timestamp\nu1,i1,1600000000\n")
     output = ("--output", str(tmp_path / "results"), "--work", str(tmp_path))
-    with pytest.raises(StepFailedError, match="validate_data"):
-        invoke("certificate", "--interactions", str(log), *output)
+    with pytest.raises(StepFailedError):
+        invoke("certificate", "--interactions", SAMPLE, *output)
     assert (tmp_path / ".gitignore").read_text() == "*.log\n"
 
 

@@ -101,7 +101,9 @@ def test_models_are_the_production_ones_when_nothing_was_trained(tmp_path: Path)
 
 def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
     report = write(
-        tmp_path / "d", "drift.json", {"verdict": "watch", "alarms": [{"sentence": "x"}]}
+        tmp_path / "d",
+        "drift.json",
+        {"verdict": "watch", "alarms": [{"sentence": "x"}], "production": 4},
     )
     promotion = write(tmp_path / "p", "promotion.json", {"gates": [{"name": "g"}], "promoted": 4})
     decision = write(tmp_path / "c", "decision.json", {"retrain": True, "reason": "new"})
@@ -116,7 +118,11 @@ def test_verdicts_and_places_come_from_the_steps(tmp_path: Path) -> None:
         ),
         Registry(tmp_path / "registry"),
     )
-    assert summary["drift"] == {"verdict": "watch", "alarms": [{"sentence": "x"}]}
+    assert summary["drift"] == {
+        "verdict": "watch",
+        "alarms": [{"sentence": "x"}],
+        "production": 4,
+    }
     assert summary["decision"] == {"retrain": True, "reason": "new"}
     assert summary["decision"]["retrain"] is True
     assert summary["promoted"] == 4

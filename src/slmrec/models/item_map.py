@@ -73,7 +73,9 @@ class TranslatedServable:
         scores: Floats = np.full((len(histories), len(self._known)), -np.inf, dtype=np.float32)
         there = self._known > 0
         scores[:, there] = found[:, self._known[there]]
-        scores[np.ix_(_nobodys(asked), there)] = self.counts()[there]
+        nobodys = _nobodys(asked)
+        if len(nobodys):
+            scores[np.ix_(nobodys, there)] = self.counts()[there]
         return scores
 
     def states(self, histories: Sequence[History]) -> Floats:
