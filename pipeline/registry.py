@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.terminal import print_json, table_console
-from slmrec.errors import ConfigError
+from pipeline.terminal import line_console, print_json, table_console
+from slmrec.errors import ArtifactError, ConfigError
 from slmrec.registry.store import Registry
 from slmrec.registry.versions import TIMINGS, Version
 from slmrec.signing import read_private_key, read_public_key
@@ -293,7 +293,11 @@ def _registry(home: Path, place: str, public_key: str = "") -> Registry:
 
 def _facts(registry: Registry, version: Version) -> dict[str, Any]:
     """A version's own figures, as its evaluation and timings recorded them; none where they did not."""
-    metrics = registry.metrics(version)
+    try:
+        metrics = registry.metrics(version)
+    except ArtifactError as error:  # the list is needed all the more
+        metrics = {}
+        line_console(stderr=True).print(f"version {version.number}: {error}", style="yellow")
     timings = registry.document(version.number, f"{TIMINGS}/timings.json")
     models = metrics.get("models", [])
     model = next((one for one in models if one.get("name") == version.name), {})

@@ -195,9 +195,16 @@ def test_data_older_than_productions_refuse(newest, passes):
     assert gates["data_not_older"].passed is passes
 
 
-def test_data_without_times_are_not_older():
+@pytest.mark.parametrize(("newest", "known"), [(None, None), (480, None)])
+def test_data_are_not_older_than_a_log_without_times(newest, known):
+    gates = check(*against_production(), Production(3, "theirs", known), newest=newest)
+    assert gates["data_not_older"].passed
+
+
+def test_a_log_without_times_takes_the_place_of_none_that_has_them():
     gate = check(*against_production(), Production(3, "theirs", 480), newest=None)["data_not_older"]
-    assert (gate.passed, gate.found) == (True, "no times")
+    assert (gate.passed, gate.found) == (False, "a log without times")
+    assert gate.required == "at 480 or later"
 
 
 @pytest.mark.parametrize("value", [math.nan, None, "many"])

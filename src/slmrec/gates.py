@@ -143,14 +143,12 @@ def _same_data(expected: str, found: str) -> Gate:
 
 def _not_older(newest: int | None, production: Production | None) -> Gate:
     known = None if production is None else production.newest
-    if newest is None:
-        evidence = "sequences/card.json: order_only"
-        return Gate("data_not_older", True, "no times", "where there are times", evidence)
+    required = "no production yet" if production is None else "no times in production's log"
     return Gate(
         "data_not_older",
-        known is None or newest >= known,
-        f"newest interaction at {newest}",
-        "no production yet" if known is None else f"at {known} or later",
+        known is None or (newest is not None and newest >= known),
+        "a log without times" if newest is None else f"newest interaction at {newest}",
+        required if known is None else f"at {known} or later",
         "sequences: timestamps; the registry's version",
     )
 

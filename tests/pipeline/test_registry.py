@@ -57,6 +57,16 @@ def test_the_list_shows_figures_and_what_serves(home: Path) -> None:
     assert [version["ndcg@10"] for version in found["versions"]] == [0.1, 0.2]
 
 
+def test_a_version_whose_evaluation_was_altered_is_listed_without_its_figures(home: Path) -> None:
+    metrics = home / "registry" / "versions" / "000001" / "evaluation" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("0.1", "0.9"))
+    command = ["registry", "list", "--json", "--home", str(home)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert [version["ndcg@10"] for version in found["versions"]] == [None, 0.2]
+    assert "not what the evaluation wrote" in " ".join(result.stderr.split())
+
+
 def test_a_version_is_shown_whole(home: Path) -> None:
     found = json.loads(invoke(home, "show", "2"))
     assert found["data"]["interactions"] == 2000

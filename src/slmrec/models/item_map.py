@@ -1,6 +1,7 @@
 """One catalogue's item numbers in those of another, by item id."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -58,6 +59,10 @@ class TranslatedServable:
 
     def counts(self) -> NDArray[np.int64]:
         """How often each of the other catalogue's items was met in the model's log: [items + 1]."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
         mine = self.servable.catalogue.sort(ItemIndex.INDEX)[ItemIndex.COUNT].to_numpy()
         counts: NDArray[np.int64] = np.concatenate([[0], mine]).astype(np.int64)[self._known]
         return counts
@@ -75,7 +80,7 @@ class TranslatedServable:
         scores[:, there] = found[:, self._known[there]]
         nobodys = _nobodys(asked)
         if len(nobodys):
-            scores[np.ix_(nobodys, there)] = self.counts()[there]
+            scores[np.ix_(nobodys, there)] = self._counts[there]
         return scores
 
     def states(self, histories: Sequence[History]) -> Floats:
@@ -91,8 +96,9 @@ class TranslatedServable:
         """
         asked = self.translated(histories)
         items, scores = self.servable.best(asked, k, exclude_seen=exclude_seen)
-        for row in _nobodys(asked):
-            items[row], scores[row] = self.servable.most_popular(k)
+        nobodys = _nobodys(asked)
+        if len(nobodys):
+            items[nobodys], scores[nobodys] = self.servable.most_popular(k)
         found = self._back[items].astype(np.int64)
         gone = found == 0
         order = np.argsort(gone, axis=1, kind="stable")
