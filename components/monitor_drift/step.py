@@ -23,6 +23,7 @@ from slmrec.drift.report import KIND, write_report
 from slmrec.drift.serving import Serving
 from slmrec.drift.thresholds import DriftThresholds
 from slmrec.errors import ArtifactError, DataError
+from slmrec.large_imports import nothing_collected
 from slmrec.models.item_map import TranslatedServable
 from slmrec.models.servable import Servable
 from slmrec.policy import load_policy
@@ -75,7 +76,8 @@ def run(
         content = write_report(found, directory, Names.of(data))
         if found.comparisons:
             os.environ["DO_NOT_TRACK"] = "1"  # read when evidently is imported
-            from slmrec.drift.tabular import write_evidently
+            with nothing_collected():
+                from slmrec.drift.tabular import write_evidently
 
             newest = found.comparisons[0]
             workspace = os.environ.get(EVIDENTLY_VARIABLE)

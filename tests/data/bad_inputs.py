@@ -140,7 +140,7 @@ def _packed() -> list[Case]:
     text = (HEADER + SOUND * 50_000).encode()
     packed = gzip.compress(text)
     zstd = pa.compress(text, codec="zstd", asbytes=True)
-    zeros = gzip.compress(b"\0" * 200_000_000, 9)
+    zeros = gzip.compress(b"\0" * 200_000_000, 1)
     return [
         refused("half a gzip", packed[: len(packed) // 2], "not a whole gzip", file="log.csv.gz"),
         refused("half a zstd", zstd[: len(zstd) // 2], "not a whole zstd", file="log.csv.zst"),
@@ -150,7 +150,7 @@ def _packed() -> list[Case]:
         refused("a bomb of zeros", zeros, "binary", file="log.csv.gz"),
         refused(
             "a bomb in one line",
-            gzip.compress(HEADER.encode() + b"x" * 200_000_000, 9),
+            gzip.compress(HEADER.encode() + b"x" * 200_000_000, 1),
             "max_line_bytes",
             file="log.csv.gz",
         ),

@@ -23,12 +23,12 @@ class FixedScorer:
         return np.array([self.function(history) for history in histories], dtype=np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fixed_scorer() -> type[FixedScorer]:
     return FixedScorer
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def leave_one_out() -> Callable[[list[list[int]], int], Sequences]:
     """Build sequences whose last item a user is test and whose last but one is validation."""
 

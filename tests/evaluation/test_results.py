@@ -32,7 +32,7 @@ TRAININGS = Trainings([Curve("student", EPOCHS, 0.3)], ["teacher"], NEARNESS)
 MACHINE = Machine(processor="P", threads=2, int8_instructions="AMX", onnxruntime="1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def evaluation(leave_one_out, fixed_scorer):
     sequences = leave_one_out([[1, 2, 3, 4 + user % 10] for user in range(35)], 20)
 
@@ -47,14 +47,19 @@ def evaluation(leave_one_out, fixed_scorer):
     return evaluate(contenders, sequences, CONFIG)
 
 
-@pytest.fixture
-def save(tmp_path):
-    def saved(evaluation, name="timings", trainings=TRAININGS):
-        return save_timings(
-            tmp_path / name, evaluation, TIMINGS, CHOICE, MACHINE, trainings, CONFIG
-        )
+@pytest.fixture(scope="module")
+def save(tmp_path_factory):
+    def saved(evaluation, trainings=TRAININGS):
+        place = tmp_path_factory.mktemp("timings") / "timings"
+        return save_timings(place, evaluation, TIMINGS, CHOICE, MACHINE, trainings, CONFIG)
 
     return saved
+
+
+@pytest.fixture(scope="module")
+def timed(evaluation, save):
+    """What is saved of the evaluation."""
+    return save(evaluation)
 
 
 def test_artifact_holds_the_evaluation_when_it_is_read_back(evaluation, tmp_path):
@@ -68,11 +73,11 @@ def test_artifact_holds_the_evaluation_when_it_is_read_back(evaluation, tmp_path
     assert artifact.properties == {"users": 35, "headline": "ndcg@10"}
 
 
-def test_bytes_are_the_same_when_the_evaluation_is(evaluation, tmp_path, save):
+def test_bytes_are_the_same_when_the_evaluation_is(evaluation, tmp_path, save, timed):
     first = save_evaluation(tmp_path / "first", evaluation, CONFIG)
     second = save_evaluation(tmp_path / "second", evaluation, CONFIG)
     assert first.digest == second.digest
-    assert save(evaluation, "one").digest == save(evaluation, "two").digest
+    assert save(evaluation).digest == timed.digest
 
 
 def test_timings_hold_the_choice_and_the_machine(evaluation, tmp_path):
@@ -91,17 +96,16 @@ def test_timings_hold_the_choice_and_the_machine(evaluation, tmp_path):
     assert timed.inputs == {"evaluation": saved.digest}
 
 
-def test_page_escapes_names_when_they_are_hostile(evaluation, save):
-    artifact = save(evaluation)
-    page = artifact.file("report.html").read_text()
+def test_page_escapes_names_when_they_are_hostile(timed):
+    page = timed.file("report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     for name in ("quality.svg", "cost.svg", "segments.svg"):
-        assert "<script" not in artifact.file(name).read_text()
+        assert "<script" not in timed.file(name).read_text()
 
 
-def test_page_shows_quality_and_cost_of_every_timed_model(evaluation, save):
-    page = save(evaluation).file("report.html").read_text()
+def test_page_shows_quality_and_cost_of_every_timed_model(timed):
+    page = timed.file("report.html").read_text()
     table = page[page.index("64 users at once") :]
     rows = [
         re.findall("<td>(.*?)</td>", row)
@@ -118,8 +122,8 @@ def test_page_shows_quality_and_cost_of_every_timed_model(evaluation, save):
     assert "P, 2 threads; ONNX Runtime 1, int8 products by AMX" in page
 
 
-def test_page_needs_nothing_from_outside_when_it_is_opened(evaluation, save):
-    page = save(evaluation).file("report.html").read_text()
+def test_page_needs_nothing_from_outside_when_it_is_opened(timed):
+    page = timed.file("report.html").read_text()
     sources = re.findall(r"(?:src|href)=\"([^\"]*)", page)
     assert len(sources) == 5
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
@@ -132,8 +136,7 @@ def test_page_warns_when_users_are_few(evaluation, save):
     assert "Not enough data: 8 users" in save(few).file("report.html").read_text()
 
 
-def test_figures_carry_no_date_when_written(evaluation, save):
-    timed = save(evaluation)
+def test_figures_carry_no_date_when_written(timed):
     figures = [name for name in timed.files if name.endswith(".svg")]
     assert sorted(figures) == [
         *("cost.svg", "curves.svg", "distillation.svg", "quality.svg", "segments.svg")
@@ -144,8 +147,8 @@ def test_figures_carry_no_date_when_written(evaluation, save):
         assert text.rstrip().endswith("</svg>")
 
 
-def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
-    card = save(evaluation).file("card.md").read_text()
+def test_the_card_says_what_is_known_of_the_candidate(evaluation, timed):
+    card = timed.file("card.md").read_text()
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[:5]] == [
         "| model",
@@ -163,17 +166,16 @@ def test_the_card_says_what_is_known_of_the_candidate(evaluation, save):
     assert "| 105, of them 15.6 on top of its libraries |" in card
 
 
-def test_page_and_card_say_which_version_serves_when_one_took_part(evaluation, save):
-    without = save(evaluation, "without")
+def test_page_and_card_say_which_version_serves_when_one_took_part(evaluation, save, timed):
     results = {**evaluation.results, "production": "7"}
-    beside = save(dataclasses.replace(evaluation, results=results), "beside")
+    beside = save(dataclasses.replace(evaluation, results=results))
     for name in ("report.html", "card.md"):
         assert "is version 7 of the registry" in beside.file(name).read_text()
-        assert "of the registry" not in without.file(name).read_text()
+        assert "of the registry" not in timed.file(name).read_text()
 
 
-def test_page_says_in_words_what_the_figures_of_trainings_show(evaluation, save):
-    page = save(evaluation).file("report.html").read_text()
+def test_page_says_in_words_what_the_figures_of_trainings_show(timed):
+    page = timed.file("report.html").read_text()
     assert "student: best after epoch 2, .3000." in page
     assert "was not validated while it learned: teacher." in page
     assert "puts first what its teacher puts first in 62.5% of the cases" in page
@@ -182,15 +184,15 @@ def test_page_says_in_words_what_the_figures_of_trainings_show(evaluation, save)
 
 
 def test_page_does_without_figures_of_trainings_when_nothing_is_known(evaluation, save):
-    timed = save(evaluation, trainings=Trainings(without_curve=["student"]))
-    page = timed.file("report.html").read_text()
-    assert not {"curves.svg", "distillation.svg"} & timed.files
+    bare = save(evaluation, trainings=Trainings(without_curve=["student"]))
+    page = bare.file("report.html").read_text()
+    assert not {"curves.svg", "distillation.svg"} & bare.files
     assert "Without a curve, since it was not validated while it learned: student." in page
     assert "The student's artifact does not say." in page
 
 
-def test_page_names_the_groups_that_are_too_small(evaluation, save):
-    assert "Hollow groups have too few users" in save(evaluation).file("report.html").read_text()
+def test_page_names_the_groups_that_are_too_small(evaluation, save, timed):
+    assert "Hollow groups have too few users" in timed.file("report.html").read_text()
     large = [{**group, "enough_users": True} for group in evaluation.results["segments"]]
     whole = dataclasses.replace(evaluation, results={**evaluation.results, "segments": large})
-    assert "Hollow groups" not in save(whole, "large").file("report.html").read_text()
+    assert "Hollow groups" not in save(whole).file("report.html").read_text()

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from slmrec.artifacts import Artifact, open_artifact
-from slmrec.config import IngestInteractions
+from slmrec.config import IngestInteractions, Training
 from slmrec.data.ingest import ingest
 from slmrec.data.sequences import load_sequences
 from slmrec.errors import ArtifactError, ConfigError, DataError
@@ -27,6 +27,7 @@ from slmrec.models.servable import LAYERS, RECOMMEND, Servable, open_graph
 from slmrec.models.servable import WEIGHTS as SERVED
 from slmrec.progress import Silent
 from slmrec.training.checkpoints import KIND, TENSORS, Checkpoints
+from slmrec.training.optimizer import AdamW, parameter_groups
 from slmrec.training.parallel import World
 from tests.conftest import ROOT
 from tests.faults.child import made
@@ -258,7 +259,7 @@ def as_training_checkpoint(content: bytes, folder: Path) -> None:
     )
     shape = DecoderShape(items=9, width=8, heads=2, feed_forward=(8,), max_length=4)
     decoder = Decoder(shape)
-    optimizer = torch.optim.AdamW(decoder.parameters())
+    optimizer = AdamW(parameter_groups(decoder, Training()))
     world = World(0, 1, torch.device("cpu"))
     kept = Checkpoints(folder / "checkpoints", "t", world, Silent())
     standing = kept.resume(decoder, optimizer, np.random.default_rng(1))

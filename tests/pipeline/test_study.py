@@ -83,12 +83,12 @@ def test_a_folder_that_is_there_keeps_what_git_ignores_in_it(
 
 def test_bad_data_ends_with_the_data_step_and_its_exit_code(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
-    log.write_text("user,item,timestamp\nu1,i1,1600000000\n")
+    log.write_text("name,price\nx,1\n")
     finished = study(
         *("certificate", "--interactions", str(log), "--output", str(tmp_path / "results"))
     )
     assert finished.returncode == 3
-    assert "error: validate_data" in finished.stderr
+    assert "error: ingest_interactions" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not (tmp_path / "results" / "README.md").exists()
 

@@ -81,7 +81,7 @@ def run(words: list[str], told: list[dict[str, str]]) -> list[subprocess.Complet
     ]
 
 
-@pytest.mark.parametrize("target", ["trainjob", "vertex"])
+@pytest.mark.parametrize("target", ["trainjob", pytest.param("vertex", marks=pytest.mark.slow)])
 def test_they_make_the_model_that_two_processes_of_one_machine_make(
     shared: Path, one_machine: str, target: str
 ) -> None:
@@ -98,10 +98,11 @@ def test_they_make_the_model_that_two_processes_of_one_machine_make(
     assert "pretrain_items:" not in second.stderr  # one reports for all
 
 
+@pytest.mark.slow
 def test_each_says_why_when_the_step_cannot_be_done(shared: Path) -> None:
-    words, environment = command(shared, "trainjob", "never")
+    words, environment = command(shared, "vertex", "never")
     words = [word.replace("/sequences", "/nothing") for word in words]
-    first, second = run(words, [environment | one for one in described("trainjob")])
+    first, second = run(words, [environment | one for one in described("vertex")])
     assert 0 not in (first.returncode, second.returncode)
     said = first.stderr + second.stderr
     assert "nothing: no manifest.json" in said

@@ -25,6 +25,7 @@ TINY = [
     "monitor_drift.min_users=20",
     "evaluate_models.resamples=200",
     "evaluate_models.latency_requests=10",
+    "evaluate_models.batch_users=8",
     "evaluate_models.load_processes=1",
 ]
 

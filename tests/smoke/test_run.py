@@ -2,6 +2,11 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -43,12 +48,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(command, tiny, home):
-    def go(*more: str, place: Path = home):
-        return command(
-            *("run", "--interactions", SOURCE, "--home", str(place), "--json"),
-            *(*tiny, "--set", variants(), *more),
-        )
+def arguments(tiny, home) -> list[str]:
+    """Of every run here; its teacher learns for long enough to be interrupted."""
+    sets = [variants(), "train_teacher.training.epochs=40", "train_teacher.training.patience=40"]
+    return [
+        *("run", "--interactions", SOURCE, "--home", str(home), *tiny),
+        *(word for setting in sets for word in ("--set", setting)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(command, arguments):
+    def go(*more: str):
+        return command(*arguments, "--json", *more)
 
     return go
 
@@ -155,13 +167,9 @@ def test_only_uncached_steps_run_when_nothing_changed(first: dict, run) -> None:
 
 
 @pytest.fixture(scope="module")
-def forced(command, tiny, home, first):
+def forced(command, arguments, home, first):
     """A run that a person forces, and its summary."""
-    finished = command(
-        *("run", "--interactions", SOURCE, "--home", str(home), "--force"),
-        *(*tiny, "--set", variants()),
-        COLUMNS="140",
-    )
+    finished = command(*arguments, "--force", COLUMNS="140")
     assert finished.code == 0, finished.err
     newest = max((home / "runs").glob("*/summary.json"))
     return finished, json.loads(newest.read_text())
@@ -172,21 +180,6 @@ def test_everything_is_reused_but_trained_when_forced(first: dict, forced) -> No
     assert {step["name"] for step in again["steps"]} == set(STEPS)
     assert executed(again) == NEVER_CACHED
     assert again["promoted"] == first["promoted"]
-
-
-def test_a_step_and_those_below_run_again_when_its_cached_bytes_changed(first: dict, run) -> None:
-    pruned = Path(first["places"]["prune_student[pruned-int8].pruned"]) / "weights.safetensors"
-    data = bytearray(pruned.read_bytes())
-    data[-1] ^= 1
-    pruned.write_bytes(bytes(data))
-    again = run("--force").summary
-    assert executed(again) == NEVER_CACHED | {
-        "prune_student[pruned-int8]",
-        "quantize_student[pruned-int8]",
-        "evaluate_models",
-    }
-    metrics = [[model["metrics"] for model in summary["models"]] for summary in (first, again)]
-    assert metrics[0] == metrics[1]
 
 
 def test_table_and_places_are_printed_when_a_person_reads(forced) -> None:
@@ -205,3 +198,65 @@ def test_table_and_places_are_printed_when_a_person_reads(forced) -> None:
     assert "registry" in finished.out
     assert "Traceback" not in finished.out + finished.err
     assert "nanobind" not in finished.out + finished.err
+
+
+def interrupted(arguments: list[str], when: Callable[[], bool]) -> str:
+    """What a run printed that was interrupted as a person does it, when the time had come."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not when() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    left = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True).stdout
+    assert not [line for line in left.splitlines() if line.split()[0] == str(process.pid)]
+    return out
+
+
+def told(home: Path, run: int) -> list[dict[str, str]]:
+    """Events of the run with that number, as far as it has come."""
+    logs = sorted(home.glob("runs/*/events.jsonl"))[run : run + 1]
+    lines = [line for log in logs for line in log.read_text().splitlines(keepends=True)]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def steps_told(home: Path, run: int, event: str) -> set[str]:
+    """Steps of which a run has told that they started, or finished."""
+    return {one["step"] for one in told(home, run) if one["event"] == event}
+
+
+def test_what_is_below_changed_bytes_runs_again_and_goes_on_where_it_was_interrupted(
+    first: dict, home: Path, arguments: list[str]
+) -> None:
+    pretrained = Path(first["places"]["pretrain_items.items_model"])
+    digest = open_artifact(pretrained).digest
+    weights = pretrained / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    run = len(list((home / "runs").iterdir()))
+    kept = "checkpoints/*/train_teacher-*/epoch-*/manifest.json"
+    out = interrupted([*arguments, "--force"], lambda: bool(list(home.glob(kept))))
+    assert "goes on after the last finished step" in out
+    below = NEVER_CACHED - {"promote_model"} | {"pretrain_items", "train_teacher"}
+    assert steps_told(home, run, "started") == below
+    assert "train_teacher" not in steps_told(home, run, "finished")
+    made = set((home / "cache").glob("artifacts/*/*/pretrain-items/items_model"))
+    (again,) = made - {pretrained}
+    assert open_artifact(again).digest == digest
+
+    interrupted(
+        [*arguments, "--force"], lambda: "train_teacher" in steps_told(home, run + 1, "finished")
+    )
+    assert "pretrain_items" not in steps_told(home, run + 1, "started")
+    said = [event.get("text", "") for event in told(home, run + 1)]
+    assert [text for text in said if re.match(r"going on after epoch \d+", text)]
+    assert not list(home.glob("checkpoints/*/*"))

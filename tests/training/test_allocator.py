@@ -9,9 +9,9 @@ from slmrec.training.allocator import keep_freed_memory
 from slmrec.training.losses import linear_cross_entropy
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
-states = torch.randn(1024, 16, requires_grad=True)
+states = torch.randn(256, 16, requires_grad=True)
 table = torch.randn(12_000, 16, requires_grad=True)
-targets = torch.randint(1, 12_000, (1024,))
+targets = torch.randint(1, 12_000, (256,))
 def step():
     states.grad = table.grad = None
     linear_cross_entropy(states, table, targets, dtype=torch.float32).backward()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,37 +41,54 @@ def outcome(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return load_file(out / "weights.safetensors"), json.loads((out / "result.json").read_text())
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    trainings = {
-        tmp_path / loss: {"dropout": 0.0, "loss": loss, "half_life": 30.0}
-        for loss in ("softmax", "gbce")
-    }
-    finished = two_processes(trainings)
-    assert finished.returncode == 0, finished.stderr
-    assert "Warning" not in finished.stderr
-    for out, settings in trainings.items():
-        weights, result = outcome(out)
-        expected_weights, expected = small_training(**settings)
-        assert len(result["history"]) == len(expected.history)
-        for mine, theirs in zip(result["history"], expected.history, strict=True):
-            assert mine == pytest.approx(theirs, abs=1e-5)
-        for name, tensor in expected_weights.items():
-            torch.testing.assert_close(weights[name], tensor, atol=1e-3, rtol=1e-3)
+LIKE_ONE = {loss: {"dropout": 0.0, "loss": loss, "half_life": 30.0} for loss in ("softmax", "gbce")}
 
 
-def test_two_processes_go_on_where_they_were_stopped(tmp_path: Path) -> None:
-    checkpoints = str(tmp_path / "checkpoints")
-    stopped = two_processes({tmp_path / "out": {"checkpoints": checkpoints, "stop_at": 17}})
-    assert stopped.returncode == 1
-    assert "Stopped" in stopped.stderr
-    assert os.listdir(checkpoints) == ["epoch-000003"]
+@dataclass(frozen=True)
+class Trained:
+    """What two processes made, and said."""
+
+    folder: Path
+    stopped: subprocess.CompletedProcess[str]
+    checkpoints: list[str]
+    resumed: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One training that is stopped, goes on and is done at once; two to compare with one process."""
+    folder = tmp_path_factory.mktemp("trained")
+    checkpoints = str(folder / "checkpoints")
+    stopped = two_processes({folder / "out": {"checkpoints": checkpoints, "stop_at": 17}})
+    left = os.listdir(checkpoints)
+    rest = {folder / loss: settings for loss, settings in LIKE_ONE.items()}
     resumed = two_processes(
-        {tmp_path / "out": {"checkpoints": checkpoints}, tmp_path / "whole": {}}
+        {folder / "out": {"checkpoints": checkpoints}, folder / "whole": {}} | rest
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.splitlines()[0] == "16"  # the first step after three epochs of five
+    return Trained(folder, stopped, left, resumed)
+
+
+@pytest.mark.parametrize("loss", LIKE_ONE)
+def test_two_processes_train_as_one_does(trained: Trained, loss: str) -> None:
+    assert "Warning" not in trained.resumed.stderr
+    weights, result = outcome(trained.folder / loss)
+    expected_weights, expected = small_training(**LIKE_ONE[loss])
+    assert len(result["history"]) == len(expected.history)
+    for mine, theirs in zip(result["history"], expected.history, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5)
+    for name, tensor in expected_weights.items():
+        torch.testing.assert_close(weights[name], tensor, atol=1e-3, rtol=1e-3)
+
+
+def test_two_processes_go_on_where_they_were_stopped(trained: Trained) -> None:
+    assert trained.stopped.returncode == 1
+    assert "Stopped" in trained.stopped.stderr
+    assert trained.checkpoints == ["epoch-000003"]
+    # the first step after three epochs of five
+    assert trained.resumed.stdout.splitlines()[0] == "16"
     (weights, result), (expected_weights, expected) = (
-        outcome(tmp_path / name) for name in ("out", "whole")
+        outcome(trained.folder / name) for name in ("out", "whole")
     )
     assert result == expected
     for name, tensor in expected_weights.items():

@@ -23,6 +23,7 @@ from typing import Any
 
 from slmrec.data.checks import Check, shown_number
 from slmrec.errors import ConfigError
+from slmrec.large_imports import nothing_collected
 
 EXAMPLES = 5
 EXAMPLE_LENGTH = 120
@@ -203,10 +204,11 @@ class _PersistedDuckDB(str):
 
 @contextmanager
 def _database(tables: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
-    import duckdb
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-    from great_expectations.execution_engine import sqlalchemy_execution_engine as engine_module
+    with nothing_collected():
+        import duckdb
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.execution_engine import sqlalchemy_execution_engine as engine_module
 
     with tempfile.TemporaryDirectory(prefix="slmrec-") as scratch:
         database = Path(scratch) / "log.duckdb"

@@ -14,6 +14,7 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
 from slmrec.drift.windows import Timeline, Window
+from slmrec.large_imports import nothing_collected
 
 PROJECT = "slmrec"
 """What the workspace calls the reports of all runs."""
@@ -55,7 +56,8 @@ def write_evidently(
     snapshot.save_html(str(page))
     page.write_text(_number_ids(page.read_text(encoding="utf-8")), encoding="utf-8")
     if workspace is not None:
-        from evidently.ui.workspace import Workspace  # takes seconds more
+        with nothing_collected():
+            from evidently.ui.workspace import Workspace  # takes seconds more
 
         place = Workspace.create(str(workspace))
         found = place.search_project(PROJECT)

@@ -23,6 +23,7 @@ from slmrec.artifacts import Artifact, open_artifact, publish, write_json
 from slmrec.data.sequences import Sequences
 from slmrec.errors import ArtifactError
 from slmrec.progress import Progress
+from slmrec.training.optimizer import AdamW
 from slmrec.training.parallel import World
 
 KIND = "checkpoint"
@@ -120,9 +121,7 @@ class Checkpoints:
         self._progress = progress
         self._written: float | None = None
 
-    def resume(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-    ) -> Reached:
+    def resume(self, module: nn.Module, optimizer: AdamW, rng: np.random.Generator) -> Reached:
         """Put module, optimizer and generators where the newest checkpoint left them.
 
         Returns a fresh one, and changes nothing, when there is none that can be used, or not the
@@ -139,8 +138,7 @@ class Checkpoints:
         for name, tensor in _part(tensors, "optimizer").items():
             number, key = name.split(".")
             moments.setdefault(int(number), {})[key] = tensor
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        optimizer.go_on_from(moments)
         rng.bit_generator.state = state["generator"]
         _set_torch_generators(_part(tensors, f"generator.{self._world.rank}"), self._world.device)
         best = Best(state["best_ndcg"], state["best_epoch"], _part(tensors, "best"))
@@ -153,7 +151,7 @@ class Checkpoints:
         self,
         reached: Reached,
         module: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: AdamW,
         rng: np.random.Generator,
         *,
         at_once: bool = False,
@@ -178,7 +176,7 @@ class Checkpoints:
         self._written = now
         tensors = {f"module.{name}": tensor for name, tensor in learned_state(module).items()}
         tensors |= {f"best.{name}": tensor for name, tensor in reached.best.weights.items()}
-        for number, moments in optimizer.state_dict()["state"].items():
+        for number, moments in optimizer.moments.items():
             tensors |= {f"optimizer.{number}.{key}": tensor for key, tensor in moments.items()}
         state = {
             "step": reached.step,

@@ -48,13 +48,14 @@ def deterministic() -> Iterator[None]:
     what it has not written.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     settings: Any = torch.utils.deterministic
     filled = settings.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms`, which first imports torch's compiler for 2 to 3 seconds.
+    torch.set_deterministic_debug_mode("error")
     settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
         settings.fill_uninitialized_memory = filled

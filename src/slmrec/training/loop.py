@@ -29,7 +29,7 @@ from slmrec.training.batches import (
 from slmrec.training.checkpoints import Checkpoints, training_identity
 from slmrec.training.device import choose_device, deterministic
 from slmrec.training.negatives import NegativeSampler
-from slmrec.training.optimizer import one_cycle, parameter_groups
+from slmrec.training.optimizer import AdamW, one_cycle, parameter_groups
 from slmrec.training.parallel import World
 from slmrec.training.precision import Precision, choose_precision
 from slmrec.training.recency import choose_half_life, recency_weights
@@ -136,9 +136,7 @@ def train(
 
     precision = choose_precision(config, model.layer_width, device.type)
     trained = _Trained(model, extra_modules, loss, precision, device.type).to(device)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(trained, config), lr=config.learning_rate, fused=True
-    )
+    optimizer = AdamW(parameter_groups(trained, config))
     others = (config.to_json(), trained.name, str(precision), device.type, str(world.size))
     identity = training_identity(trained, sequences, (*others, depends_on)) if checkpoints else ""
     store = Checkpoints(checkpoints, identity, world, progress)
@@ -158,9 +156,9 @@ def train(
             if sampler is not None:
                 batch = replace(batch, negatives=sampler.draw(rng))
             part, share = world.part(batch)
-            for group in optimizer.param_groups:
-                group["lr"] = rate(reached.step)
-            terms = _step(terms_of, part.to(device), share, world, optimizer, config.clip_norm)
+            part = part.to(device)
+            now = rate(reached.step)
+            terms = _step(terms_of, part, share, world, optimizer, now, config.clip_norm)
             total = sum(terms.values())
             if not math.isfinite(total):
                 raise SlmrecError(
@@ -259,18 +257,17 @@ def _step(
     part: Batch,
     share: float,
     world: World,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdamW,
+    rate: float,
     clip_norm: float,
 ) -> dict[str, float]:
     """One step downhill; gives each term over the whole batch, of which `part` is a `share`."""
     terms: Losses = terms_of(part)
     stacked = torch.stack(list(terms.values()))
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.clear_gradients()
     # Gradients are averaged over the processes, and the shares add up to one.
     (share * world.size * stacked.sum()).backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(
-        (p for group in optimizer.param_groups for p in group["params"]), clip_norm
-    )
-    optimizer.step()
+    nn.utils.clip_grad_norm_(optimizer.parameters, clip_norm)
+    optimizer.step(rate)
     values = world.total(share * stacked.detach()).tolist()
     return dict(zip(terms, values, strict=True))
