@@ -24,10 +24,10 @@ NEAR = 0.98
 NEVER = float("inf")
 ASKED = 5.0
 OURS = {"learning_rate": 4e-3, "embedding_dropout": 0.4, "dropout": 0.2}
-OUR_EPOCHS, TIMED_EPOCHS = 16, 4
+OUR_EPOCHS, TIMED_EPOCHS = 12, 4
 MOST_EPOCHS = 1000
 """Of a peer: its patience ends first."""
-PATIENCE = 5.0
+PATIENCE = 8.0
 """A peer is stopped after so many times the seconds that we need: past what is asked."""
 Curve = list[tuple[float, float]]
 """Seconds of training, NDCG@10."""

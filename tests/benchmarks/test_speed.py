@@ -265,9 +265,9 @@ def test_a_peer_whose_patience_ends_far_from_the_best_is_not_run_again(
     measured = measure_quality(options)
 
     assert ran == [
-        ("turn 1 of 2: ", "RecTools 50"),
-        ("turn 1 of 2: ", "RePlay 50"),
-        ("turn 2 of 2: ", "RePlay 50"),
+        ("turn 1 of 2: ", "RecTools 80"),
+        ("turn 1 of 2: ", "RePlay 80"),
+        ("turn 2 of 2: ", "RePlay 80"),
     ]
     found = {(one.side, one.what): one.value for one in measured.figures}
     assert found["RePlay", "reached after"] == Spread(50.0, 40.0, 60.0)
