@@ -177,6 +177,7 @@ def test_step_trains_in_two_processes_when_told_to(
         assert two == pytest.approx(one, abs=1e-3)
     for ends in ("started", "finished"):  # the first process reports for both
         assert told["2"].count(ends) == told["1"].count(ends) == 1
+    assert told["2"].count("message") == told["1"].count("message")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "1.jsonl", "2", "2.jsonl"]
 
 

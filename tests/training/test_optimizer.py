@@ -60,6 +60,15 @@ def test_steps_are_those_of_torch() -> None:
         assert all(torch.equal(moments[name], state[number][name]) for name in moments)
 
 
+def test_a_group_without_gradients_stays_where_it_is() -> None:
+    (parameter, *_) = three_parameters()
+    before = parameter.detach().clone()
+    optimizer = AdamW([ParameterGroup([], 0.1), ParameterGroup([parameter], 0.1)])
+    optimizer.step(0.1)
+    assert torch.equal(parameter, before)
+    assert optimizer.moments == {}
+
+
 def test_another_one_goes_on_from_its_moments() -> None:
     once, again = three_parameters(), three_parameters()
     first = AdamW(groups_of(once))
