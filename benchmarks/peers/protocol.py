@@ -10,12 +10,14 @@ nothing in it of validation or test. `position` is the order within a user. The 
 look at validation. After every `--score-every` epochs and after the last its weights are kept, and
 when it has learnt, each of these makes ten items for every user of the file, out of all items of the
 file but those that the user has in it. `--seconds` ends the training with the epoch in which it has
-taken so long. The lists go to `--lists`, as Parquet: `epoch`, `user`, `rank`
-(from 1), `item`. The last line printed is one JSON object, `Outcome.as_json` says what is in it.
+taken so long; `--part .25` makes an epoch of a quarter of its batches. The lists go to `--lists`, as
+Parquet: `epoch`, `user`, `rank` (from 1), `item`. The last line printed is one JSON object,
+`Outcome.as_json` says what is in it.
 """
 
 import argparse
 import json
+import math
 import platform
 import sys
 import time
@@ -45,6 +47,7 @@ def parser(peer: str, losses: list[str], **defaults: float) -> argparse.Argument
     asked.add_argument("--lists", type=Path, required=True, help="Parquet that the lists go to")
     asked.add_argument("--epochs", type=int, required=True, help="at most")
     asked.add_argument("--seconds", type=float, default=0.0, help="of training; 0: no end")
+    asked.add_argument("--part", type=float, default=1.0, help="of the batches of every epoch")
     asked.add_argument("--score-every", type=int, default=0, help="epochs; 0: only after the last")
     asked.add_argument("--loss", choices=losses, default=losses[0])
     asked.add_argument("--batch-size", type=int, default=defaults["batch_size"])
@@ -94,7 +97,9 @@ class Outcome:
     log: pd.DataFrame
     settings: dict[str, Any]
     targets: int
-    """Next items that one epoch learns."""
+    """Next items that one whole epoch learns."""
+    rows: int
+    """That one whole epoch passes through the model."""
     epoch_seconds: list[float] = field(default_factory=list)
     kept: dict[int, Any] = field(default_factory=dict)
     """Weights after an epoch, counted from 1."""
@@ -102,6 +107,18 @@ class Outcome:
     tables: list[pd.DataFrame] = field(default_factory=list)
     fit_seconds: float = 0.0
     training_peak_mb: float = 0.0
+
+    @property
+    def batches(self) -> int:
+        """To be trained in an epoch: as many as `--part` asks for, one at least."""
+        return max(
+            1, round(self.settings["part"] * math.ceil(self.rows / self.settings["batch_size"]))
+        )
+
+    @property
+    def share_of_epoch(self) -> float:
+        """That these batches are, by their rows."""
+        return min(1.0, self.batches * self.settings["batch_size"] / self.rows)
 
     def ended(self, seconds: float, weights: Callable[[], dict[str, Any]]) -> bool:
         """Note what an epoch took; keep its weights where lists are made after it; whether to stop."""
@@ -149,7 +166,8 @@ class Outcome:
     def as_json(self) -> str:
         """The one line: names below are the protocol.
 
-        `epoch_seconds` is wall clock of training alone, the first with whatever warms up. A fit is more
+        `epoch_seconds` is wall clock of training alone, the first with whatever warms up, and of
+        `share_of_epoch` of an epoch; `targets_per_epoch` are those of a whole one. A fit is more
         than its epochs: `outside_epochs_seconds` is what it took beside them. In `scored`,
         `training_seconds` is the sum of the epochs up to there and `list_seconds` the time from weights
         and histories to lists. `peak_rss_mb` is of the whole process, `training_peak_rss_mb` up to the
@@ -165,6 +183,7 @@ class Outcome:
                 "items": int(self.log["item"].nunique()),
                 "interactions": len(self.log),
                 "targets_per_epoch": self.targets,
+                "share_of_epoch": self.share_of_epoch,
                 "epoch_seconds": self.epoch_seconds,
                 "outside_epochs_seconds": self.fit_seconds - sum(self.epoch_seconds),
                 "scored": self.scored,

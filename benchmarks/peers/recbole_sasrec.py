@@ -27,6 +27,7 @@ names for changes. Facts about it:
 """
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -62,9 +63,10 @@ class TimedTrainer(Trainer):
         super().__init__(config, model)
         self.outcome = outcome
 
-    def _train_epoch(self, *given: Any, **named: Any) -> Any:
+    def _train_epoch(self, train_data: Any, *given: Any, **named: Any) -> Any:
+        batches = itertools.islice(train_data, self.outcome.batches)
         started = time.perf_counter()
-        loss = super()._train_epoch(*given, **named)
+        loss = super()._train_epoch(batches, *given, **named)
         if self.outcome.ended(time.perf_counter() - started, self.model.state_dict):
             raise Spent
         return loss
@@ -148,12 +150,14 @@ def main() -> None:
     to = asked.lists.resolve()
 
     log = protocol.read(asked.training)
+    targets = int((log.groupby("user").size() - 1).sum())
     outcome = protocol.Outcome(
         "RecBole",
         PACKAGES,
         log,
         protocol.settings_of(asked),
-        targets=int((log.groupby("user").size() - 1).sum()),
+        targets=targets,
+        rows=targets,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

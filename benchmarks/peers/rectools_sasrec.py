@@ -77,7 +77,8 @@ def main() -> None:
         PACKAGES,
         log,
         protocol.settings_of(asked),
-        protocol.targets_of(log, asked.length),
+        targets=protocol.targets_of(log, asked.length),
+        rows=log["user"].nunique(),
     )
     # RecTools orders by a column of times: the position, as so many seconds.
     interactions = pd.DataFrame(
@@ -96,6 +97,7 @@ def main() -> None:
             accelerator="cpu",
             devices=1,
             max_epochs=asked.epochs,
+            limit_train_batches=outcome.batches,
             min_epochs=1,
             logger=False,
             enable_checkpointing=False,

@@ -182,7 +182,8 @@ def main() -> None:
         PACKAGES,
         log,
         protocol.settings_of(asked),
-        protocol.targets_of(log, asked.length),
+        targets=protocol.targets_of(log, asked.length),
+        rows=log["user"].nunique(),
     )
     user_ids, item_ids = np.unique(log["user"]), np.unique(log["item"])
     items = len(item_ids)
@@ -228,7 +229,11 @@ def main() -> None:
             "enable_model_summary": False,
         }
         trainer = lightning.Trainer(
-            max_epochs=asked.epochs, limit_val_batches=0, callbacks=[Watch(outcome)], **quiet
+            max_epochs=asked.epochs,
+            limit_train_batches=outcome.batches,
+            limit_val_batches=0,
+            callbacks=[Watch(outcome)],
+            **quiet,
         )
         outcome.fit(lambda: trainer.fit(module, datamodule=data))
 

@@ -43,11 +43,15 @@ def peer(
     options: Options,
     *,
     epochs: int,
+    part: float = 1.0,
     tuned: bool = False,
     more: str = "",
     called: str = "",
 ) -> Side:
-    """A peer that learns for some epochs and makes lists for everybody; `more` are words for it."""
+    """A peer that learns for some epochs, or parts of them, and makes lists for everybody.
+
+    `more` are words for its driver.
+    """
     script = ROOT / "benchmarks" / "peers" / f"{PEERS[name]}_sasrec.py"
     called = called or name
     command = (
@@ -58,6 +62,8 @@ def peer(
         str(options.folder / f"lists-{PEERS[name]}.parquet"),
         "--epochs",
         str(epochs),
+        "--part",
+        str(part),
         "--threads",
         str(options.threads),
         *more.split(),

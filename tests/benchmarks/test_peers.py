@@ -185,6 +185,21 @@ def test_a_peer_ends_with_its_seconds_and_lists_what_it_has_learnt(
     assert found["scored"][0]["users"] == USERS
 
 
+@pytest.mark.parametrize("peer", LOSSES)
+def test_a_peer_learns_less_when_an_epoch_is_a_part_of_its_batches(
+    training: Path, tmp_path: Path, peer: str
+) -> None:
+    asked = ["--epochs", "3", "--learning-rate", "0.01", "--batch-size", "16", "--part", "0.1"]
+    found, lists = driven(peer, training, tmp_path, *asked)
+
+    rows = found["targets_per_epoch"] if peer == "recbole" else USERS
+    batches = max(1, round(0.1 * -(-rows // 16)))
+    assert found["share_of_epoch"] == pytest.approx(batches * 16 / rows)
+    first = lists.filter(pl.col("rank") == 1).sort("user")["item"].to_list()
+    whole = driven(peer, training, tmp_path, *asked[:-2])[1]
+    assert first != whole.filter(pl.col("rank") == 1).sort("user")["item"].to_list()
+
+
 @pytest.mark.parametrize("peer", PACKAGE)
 def test_the_way_from_a_log_to_what_is_trained_on_is_timed(tmp_path: Path, peer: str) -> None:
     python = ROOT / f".venv-{peer}" / "bin" / "python"

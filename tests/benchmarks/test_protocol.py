@@ -22,7 +22,7 @@ def log_of(*lengths: int) -> pd.DataFrame:
 
 def outcome_of(log: pd.DataFrame) -> protocol.Outcome:
     asked = protocol.parser("Nobody", ["softmax"], **DEFAULTS).parse_args(ASKED)
-    return protocol.Outcome("Nobody", ["numpy"], log, protocol.settings_of(asked, more=1), 7)
+    return protocol.Outcome("Nobody", ["numpy"], log, protocol.settings_of(asked, more=1), 7, 2)
 
 
 def test_targets_are_those_of_the_last_items_when_histories_are_long() -> None:
@@ -87,12 +87,27 @@ def test_rows_of_items_become_ranks_when_there_are_several() -> None:
     assert table.to_numpy().tolist() == [[8, 1, 3], [8, 2, 1], [9, 1, 2], [9, 2, 4]]
 
 
+@pytest.mark.parametrize(
+    ("part", "batches", "share"),
+    [("1", 3, 1.0), ("0.5", 2, 0.8), ("0.4", 1, 0.4), ("0.01", 1, 0.4)],
+)
+def test_a_part_of_an_epoch_is_so_many_of_its_batches(
+    part: str, batches: int, share: float
+) -> None:
+    asked = protocol.parser("Nobody", ["softmax"], **DEFAULTS).parse_args(
+        [*ASKED, "--part", part, "--batch-size", "4"]
+    )
+    outcome = protocol.Outcome("Nobody", [], log_of(2), protocol.settings_of(asked), 1, rows=10)
+
+    assert (outcome.batches, outcome.share_of_epoch) == (batches, share)
+
+
 @pytest.mark.parametrize(("seconds", "epochs"), [("3", 2), ("3.5", 3), ("0", 5)])
 def test_training_ends_with_the_epoch_that_spends_its_seconds(seconds: str, epochs: int) -> None:
     asked = protocol.parser("Nobody", ["softmax"], **DEFAULTS).parse_args(
         [*ASKED, "--score-every", "0", "--seconds", seconds]
     )
-    outcome = protocol.Outcome("Nobody", [], log_of(2), protocol.settings_of(asked), 1)
+    outcome = protocol.Outcome("Nobody", [], log_of(2), protocol.settings_of(asked), 1, 1)
     weights = {"best": torch.zeros(1)}
 
     ended = [outcome.ended(float(epoch), lambda: weights) for epoch in range(1, epochs + 1)]

@@ -130,6 +130,11 @@ def test_the_first_epoch_of_a_peer_warms_up() -> None:
     assert epoch_seconds({"epoch_seconds": [3.0, 5.0]}) == 4.0
 
 
+def test_a_part_of_an_epoch_tells_what_a_whole_one_takes() -> None:
+    found = {"epoch_seconds": [9.0, 3.0, 5.0], "peer": "RePlay", "share_of_epoch": 0.25}
+    assert epoch_seconds(found) == 16.0
+
+
 def test_the_fastest_peer_is_that_of_each_turn() -> None:
     sides = [Side(name, ()) for name in ("A", "A tuned", "B", "B tuned")]
     epochs = {
