@@ -1,6 +1,5 @@
 """The steps of the training branch, one after another on sequences that can be learned by heart."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from components.distill_student.step import run as distill_student
 from components.pretrain_items.step import run as pretrain_items
 from components.prune_student.step import run as prune_student
 from components.quantize_student.step import run as quantize_student
-from components.runtime import CHECKPOINTS_VARIABLE, EVENTS_VARIABLE, PROCESSES_VARIABLE
+from components.runtime import CHECKPOINTS_VARIABLE
 from components.train_teacher.step import run as train_teacher
 from slmrec.artifacts import open_artifact
 from slmrec.config import CacheTeacher, EnsembleMembers, Variant
@@ -152,33 +151,6 @@ def test_interrupted_step_goes_on_and_gives_the_same_artifact(
     assert "going on after epoch 1" in capsys.readouterr().err
     assert open_artifact(out).digest == open_artifact(at(name)).digest
     assert list((tmp_path / "checkpoints").iterdir()) == []
-
-
-def test_step_trains_in_two_processes_when_told_to(
-    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    still = QUICK.model_copy(update={"dropout": 0.0, "embedding_dropout": 0.0})
-    config = STUDENT.model_copy(update={"training": still}).to_json()
-    caches = [branch.path("cache0"), branch.path("cache1")]
-    histories, told = [], {}
-    for processes in ("2", "1"):
-        monkeypatch.setenv(PROCESSES_VARIABLE, processes)
-        events, out = tmp_path / f"{processes}.jsonl", tmp_path / processes
-        monkeypatch.setenv(EVENTS_VARIABLE, str(events))
-        said = distill_student(
-            branch.path("sequences"), branch.path("teacher"), caches, config, str(out)
-        )
-        made = open_artifact(out, "student")
-        assert said["digests"] == {"student": made.digest}
-        histories.append(made.json("training.json")["history"])
-        told[processes] = [json.loads(line)["event"] for line in events.read_text().splitlines()]
-    for two, one in zip(*histories, strict=True):
-        assert two == pytest.approx(one, abs=1e-3)
-    for ends in ("started", "finished"):  # the first process reports for both
-        assert told["2"].count(ends) == told["1"].count(ends) == 1
-    assert told["2"].count("message") == told["1"].count("message")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "1.jsonl", "2", "2.jsonl"]
 
 
 @pytest.mark.parametrize(("share", "channels"), [(1.0, 32), (0.5, 16)])
