@@ -114,7 +114,7 @@ $(READY): requirements.lock pyproject.toml
 	  f"make: $(PYTHON) is Python {v[0]}.{v[1]}, 3.11 or newer is needed; try make PYTHON=python3.11")'
 	@echo "setting up .venv from requirements.lock (2.6 GB, a few minutes the first time) …" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --use-pep517 -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -13,11 +13,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.terminal import Terminal
 from slmrec.visible import visible
+
+NARROW = 100
+"""Columns of a terminal below which bars are short, to leave room for what a step says."""
 
 
 class RunDisplay:
@@ -33,11 +36,18 @@ class RunDisplay:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            BarColumn(bar_width=10 if console.width < NARROW else 24),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            # What is too long for the line is cut here, and not in the times.
+            TextColumn(
+                "{task.fields[note]}",
+                style="dim",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
             console=console,
+            expand=True,
             transient=True,
             disable=not console.is_terminal,
         )
