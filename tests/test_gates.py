@@ -204,7 +204,12 @@ def test_data_are_not_older_than_a_log_without_times(newest, known):
 def test_a_log_without_times_takes_the_place_of_none_that_has_them():
     gate = check(*against_production(), Production(3, "theirs", 480), newest=None)["data_not_older"]
     assert (gate.passed, gate.found) == (False, "a log without times")
-    assert gate.required == "at 480 or later"
+    assert gate.required == "at 1970-01-01T00:08:00Z or later"
+
+
+def test_times_are_told_as_dates_however_far_away():
+    gates = check(*against_production(), Production(3, "theirs", 480), newest=10**12)
+    assert gates["data_not_older"].found == "newest interaction at 33658-09-27T01:46:40Z"
 
 
 @pytest.mark.parametrize("value", [math.nan, None, "many"])

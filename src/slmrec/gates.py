@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from slmrec.config import Positive, Rate, Section, Share
@@ -147,10 +148,15 @@ def _not_older(newest: int | None, production: Production | None) -> Gate:
     return Gate(
         "data_not_older",
         known is None or (newest is not None and newest >= known),
-        "a log without times" if newest is None else f"newest interaction at {newest}",
-        required if known is None else f"at {known} or later",
+        "a log without times" if newest is None else f"newest interaction at {_utc(newest)}",
+        required if known is None else f"at {_utc(known)} or later",
         "sequences: timestamps; the registry's version",
     )
+
+
+def _utc(seconds: int) -> str:
+    """A time as ISO 8601 writes it, also one beyond the years that `datetime` knows."""
+    return f"{np.datetime64(seconds, 's')}Z"
 
 
 def _no_group_below(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from slmrec.figures import BLUE, STYLE, save_svg
 
@@ -35,5 +36,6 @@ def draw_curves(history: Sequence[dict[str, float]], name: str, path: Path) -> N
             title=f"{name}: validation NDCG@10", xlabel="epoch", ylim=(0, 1.1 * highest or 1)
         )
         for axes in (losses, quality):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(color="#d9dee5", linewidth=0.6)
         save_svg(figure, path)
