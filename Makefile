@@ -33,7 +33,7 @@ run: setup ## set up, then run the whole DAG on the built-in sample
 # More than cores: tests also wait, for processes and deadlines. Each takes up to 2 GB.
 WORKERS ?= 3
 
-test: setup ## set up, then run the tests (10 to 14 minutes on 2 cores); WORKERS=3 at once
+test: setup ## set up, then run the tests (about 12 minutes on 2 cores); WORKERS=3 at once
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## run the tests and say which branches of src/slmrec none of them takes; fails under 90 %
