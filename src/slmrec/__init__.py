@@ -1,3 +1,3 @@
 """slmrec: from an interaction log to a small, fast, trustworthy sequential recommender."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
