@@ -186,7 +186,7 @@ def test_a_peer_ends_with_its_seconds_and_lists_what_it_has_learnt(
 
 
 @pytest.mark.parametrize("peer", LOSSES)
-def test_a_peer_learns_less_when_an_epoch_is_a_part_of_its_batches(
+def test_a_peer_learns_something_else_when_an_epoch_is_a_part_of_its_batches(
     training: Path, tmp_path: Path, peer: str
 ) -> None:
     asked = ["--epochs", "3", "--learning-rate", "0.01", "--batch-size", "16", "--part", "0.1"]
