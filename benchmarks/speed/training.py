@@ -16,7 +16,7 @@ ASKED_PEAK = 0.4
 PEER_EPOCHS, OUR_EPOCHS = 2, 4
 """The first of a peer's is not counted: it warms up."""
 PEER_PART = 0.15
-"""Of a peer's epoch is trained, to take turns with it in an hour: its batches cost alike."""
+"""Of a peer's epoch is trained, to take three turns in an hour and a half: its batches cost alike."""
 
 
 def measure(options: Options) -> Measured:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
 from slmrec.config import Positive, Rate, Section, Share
+from slmrec.times import moment
 
 HEADLINE = "ndcg@10"
 PRODUCTION = "production"
@@ -148,15 +148,10 @@ def _not_older(newest: int | None, production: Production | None) -> Gate:
     return Gate(
         "data_not_older",
         known is None or (newest is not None and newest >= known),
-        "a log without times" if newest is None else f"newest interaction at {_utc(newest)}",
-        required if known is None else f"at {_utc(known)} or later",
+        "a log without times" if newest is None else f"newest interaction at {moment(newest)}",
+        required if known is None else f"at {moment(known)} or later",
         "sequences: timestamps; the registry's version",
     )
-
-
-def _utc(seconds: int) -> str:
-    """A time as ISO 8601 writes it, also one beyond the years that `datetime` knows."""
-    return f"{np.datetime64(seconds, 's')}Z"
 
 
 def _no_group_below(

@@ -1,13 +1,11 @@
 """What a user sees when something is wrong: one message, the right exit code, nothing half-written."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from slmrec.artifacts import MANIFEST
+from slmrec.artifacts import MANIFEST, open_artifact
+from tests.faults.small_disk import small_disk
 
 GOOD = "user,item,timestamp\n" + "".join(
     f"u{user},i{(user + step) % 15},{1_600_000_000 + 1000 * step + user}\n"
@@ -72,30 +70,18 @@ def test_bad_data_end_with_3_and_leave_the_registry_alone(
     assert not list(home.rglob(".*.partial-*"))
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"
-)
 def test_full_disk_ends_with_4_and_leaves_no_artifact_that_looks_whole(
     command, tiny, tmp_path: Path
 ) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.decode().strip()}")
-    try:
-        log = tmp_path / "log.csv"
-        log.write_text(GOOD)
-        finished = command("run", "--interactions", str(log), "--home", str(small / "home"), *tiny)
+    log = tmp_path / "log.csv"
+    log.write_text(GOOD)
+    with small_disk(tmp_path / "small", megabytes=1) as disk:
+        disk.leave(400 * 1024)
+        home = disk.path / "home"
+        finished = command("run", "--interactions", str(log), "--home", str(home), *tiny)
         assert finished.code == 4, finished.out + finished.err
         message = one_message(finished.err)
         assert "No space left on device" in message
-        for manifest in small.rglob(MANIFEST):
-            from slmrec.artifacts import open_artifact
-
+        for manifest in home.rglob(MANIFEST):
             open_artifact(manifest.parent)  # every artifact that looks whole is whole
-        assert not (small / "home" / "registry" / "channels").exists()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+        assert not (home / "registry" / "channels").exists()

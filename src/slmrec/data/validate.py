@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from slmrec.data.checks import Check
 from slmrec.data.expectations import EXAMPLES, evaluate
 from slmrec.data.history_checks import check_histories, check_previous, check_sum
 from slmrec.progress import Progress
+from slmrec.times import day
 from slmrec.visible import shown
 
 RESULTS = "validation.json"
@@ -139,13 +139,9 @@ def write_verdict(directory: Path, verdict: Verdict) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": "{:,}".format, "day": _day, "in_words": _in_words}
+    environment.filters |= {"count": "{:,}".format, "day": day, "in_words": _in_words}
     page = environment.get_template("validation.html").render(verdict=verdict)
     (directory / PAGE).write_text(page, encoding="utf-8")
-
-
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 def _in_words(expectation: str) -> str:

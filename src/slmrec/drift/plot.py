@@ -11,6 +11,7 @@ from slmrec.drift.monitor import DriftReport
 from slmrec.drift.sentences import LABELS
 from slmrec.drift.thresholds import NAMES, StatisticName
 from slmrec.figures import BLUE, INK, RED, STYLE, save_svg
+from slmrec.times import day
 
 _SHARE, _RELATIVE, _BITS = "change of the share", "relative change", "bits above chance"
 _UNITS: dict[StatisticName, str] = {
@@ -79,7 +80,7 @@ def _draw(axes: Axes, report: DriftReport, name: StatisticName) -> None:
     axes.set_ylim(0, top)
     axes.set_xlim(-0.5, max(len(effects) - 0.5, 0.5))
     ends = [comparison.current.timestamps[-1] for comparison in oldest_first]
-    days = [str(np.datetime64(int(end), "s").astype("datetime64[D]")) for end in ends]
+    days = [day(end) for end in ends]
     shown = sorted({0, len(days) - 1}) if days else []
     axes.set_xticks(shown, [days[place] for place in shown])
     for place, label in zip(shown, axes.get_xticklabels(), strict=True):

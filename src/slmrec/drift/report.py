@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from slmrec.drift.examples import Names
 from slmrec.drift.monitor import DriftReport, summarise
 from slmrec.drift.plot import plot_drift
 from slmrec.drift.sentences import LABELS
+from slmrec.times import day
 from slmrec.visible import shown
 
 KIND = "drift_report"
@@ -48,8 +48,4 @@ def render(found: Mapping[str, Any], figure: str) -> str:
     return page
 
 
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-
-
-_PAGES.filters["day"] = _day
+_PAGES.filters["day"] = day
